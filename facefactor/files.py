@@ -1,0 +1,58 @@
+"""Writing a file so that it is either whole or not there."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from facefactor.errors import FaceFactorError
+
+
+class WriteError(FaceFactorError, OSError):
+    """A file could not be written: disk full, no permission, a folder in the way."""
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path`, with its suffix, that becomes `path` when the block ends well.
+
+    Missing parent folders are created. When the block raises, the temporary file is removed and
+    whatever was at `path` before is still there. A killed process leaves at most a hidden file.
+
+    Raises:
+        WriteError: for any OSError of the block, the folder or the renaming, naming `path`.
+    """
+    # A link stays a link: what it points to is replaced.
+    target = Path(path).resolve() if Path(path).is_symlink() else Path(path)
+    if target.exists() and not target.is_file():
+        # os.replace would happily put a file in the place of a device such as /dev/null.
+        kind = "a folder" if target.is_dir() else "not a regular file"
+        raise WriteError(f"{path}: is {kind}; give the name of a file to write")
+    # Not mkstemp, whose files are readable by their owner only; and not the whole old name, which
+    # may already be as long as the file system allows.
+    temporary = target.with_name(f".{uuid.uuid4().hex[:12]}{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, target)
+    except FaceFactorError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(
+            f"{path}: cannot be written ({reason}); check the free space and the permissions "
+            "of its folder"
+        ) from error
+    finally:
+        # Also after KeyboardInterrupt; after a good end there is nothing left to remove.
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        pass  # the error that brought us here says more than this one
