@@ -1,0 +1,240 @@
+"""Reading and writing video, one frame at a time: memory stays flat whatever the length.
+
+A frame is a photo: numpy (H, W, 3), uint8, RGB, upright.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+from PIL import Image
+
+from facefactor.errors import FaceFactorError
+from facefactor.files import atomic_path
+
+Frame = NDArray[np.uint8]
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif"})
+_WRITERS = (".mp4", ".mov", ".mkv")
+_QUARTER_TURNS = {0: 0, 90: 1, 180: 2, -180: 2, -90: 3, 270: 3}
+# How much may lack at the end before a film counts as cut off, in frames: players and cameras
+# round the length they write into the header.
+_SLACK = 3
+
+
+class VideoError(FaceFactorError, ValueError):
+    """This video cannot be read, or breaks off; the message says after which frame."""
+
+
+def read_frames(path: str | Path) -> Iterator[Frame]:
+    """The frames of a video in the order they are shown, upright.
+
+    Raises:
+        VideoError: when the file is no video; or, after the good frames, when it breaks half-way,
+            saying after which frame.
+    """
+    count, seconds_seen = 0, 0.0
+    with _open(path) as container:
+        stream = _video_stream(container, path)
+        stream.thread_type = "AUTO"
+        frames = container.decode(stream)
+        while True:
+            try:
+                frame = next(frames)
+                photo = _upright(frame)
+            except (StopIteration, av.error.EOFError):
+                break
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                raise _broken(path, count, str(error)) from error
+            if frame.is_corrupt:
+                raise _broken(path, count, "the next frame is damaged")
+            yield photo
+            count += 1
+            if frame.time is not None:
+                length = float((frame.duration or 0) * (frame.time_base or 0))
+                seconds_seen = max(seconds_seen, frame.time + length)
+        missing = _seconds_missing(container, stream, seconds_seen)
+    if count == 0:
+        raise VideoError(f"{path}: no frame in it can be read; convert it to MP4 (H.264)")
+    if missing:
+        raise _broken(path, count, f"{missing:.1f} s of its announced length are missing")
+
+
+def frame_rate(path: str | Path) -> float:
+    """Frames per second of a video, on average."""
+    with _open(path) as container:
+        rate = _video_stream(container, path).average_rate
+    if not rate:
+        raise VideoError(f"{path}: does not say how many frames a second it has; convert it to MP4")
+    return float(rate)
+
+
+def _open(path: str | Path) -> InputContainer:
+    file = Path(path)
+    if not file.is_file():
+        what = "is a folder, a video was expected" if file.is_dir() else "no such file"
+        raise VideoError(f"{path}: {what}; check the name")
+    if not file.stat().st_size:
+        raise VideoError(f"{path}: is empty (0 bytes); copy or download it again")
+    try:
+        return av.open(str(file))
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(
+            f"{path}: is not a video that can be read, or is cut off ({_reason(error)}); "
+            "copy it again or convert it to MP4 (H.264)"
+        ) from error
+
+
+def _video_stream(container: InputContainer, path: str | Path) -> VideoStream:
+    if not container.streams.video:
+        raise VideoError(f"{path}: holds no picture, only sound or data; pass a video")
+    return container.streams.video[0]
+
+
+def _upright(frame: av.VideoFrame) -> Frame:
+    photo = frame.to_ndarray(format="rgb24")
+    turns = _QUARTER_TURNS.get(round(frame.rotation), 0)  # counter-clockwise, as np.rot90 turns
+    return np.ascontiguousarray(np.rot90(photo, turns)) if turns else photo
+
+
+def _seconds_missing(container: InputContainer, stream: VideoStream, seen: float) -> float:
+    """By how much the film is shorter than its header says; 0 when it is whole or does not say.
+
+    A file cut off between two frames ends without any error from the decoder.
+    """
+    if stream.duration is not None and stream.time_base is not None:
+        announced = float(stream.duration * stream.time_base)
+        if stream.start_time is not None:
+            announced += float(stream.start_time * stream.time_base)
+    elif container.duration is not None and len(container.streams) == 1:
+        announced = container.duration / av.time_base
+    else:
+        return 0.0
+    slack = _SLACK / float(stream.average_rate or 10)
+    return announced - seen if announced - seen > slack else 0.0
+
+
+def _broken(path: str | Path, count: int, reason: str) -> VideoError:
+    return VideoError(
+        f"{path}: breaks off after frame {count} ({reason}); "
+        "what came before is kept; copy the file again for the rest"
+    )
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> int:
+    """Write frames of one size as H.264; returns how many.
+
+    An odd side grows by one pixel, its last row or column repeated: the format halves its colours.
+
+    Raises:
+        VideoError: unknown suffix, no frames, frames of different sizes. One raised by `frames`
+            itself, because its source breaks off, is raised again after the film so far is kept.
+        WriteError: when the file system refuses.
+    """
+    _check_suffix(path, _WRITERS)
+    first, rest = _first(path, frames)
+    height, width = (side + side % 2 for side in first.shape[:2])
+    interrupted: VideoError | None = None
+    count = 0
+    with atomic_path(path) as temporary, av.open(str(temporary), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"crf": "18", "preset": "medium"}
+        try:
+            for photo in chain([first], rest):
+                _check_frame(path, photo, first.shape, count)
+                padded = np.pad(
+                    photo,
+                    ((0, height - photo.shape[0]), (0, width - photo.shape[1]), (0, 0)),
+                    "edge",
+                )
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(padded, format="rgb24")))
+                count += 1
+        except _SourceEnded as ended:
+            interrupted = ended.error
+        container.mux(stream.encode())
+    if interrupted is not None:
+        raise interrupted
+    return count
+
+
+def write_gif(path: str | Path, frames: Iterable[Frame], fps: float) -> int:
+    """Write frames of one size as an endless GIF; returns how many. Errors as in `write_video`."""
+    _check_suffix(path, (".gif",))
+    first, rest = _first(path, frames)
+    count = 1
+    interrupted: VideoError | None = None
+
+    def others() -> Iterator[Image.Image]:
+        nonlocal count, interrupted
+        try:
+            for photo in rest:
+                _check_frame(path, photo, first.shape, count)
+                count += 1
+                yield Image.fromarray(photo)
+        except _SourceEnded as ended:
+            interrupted = ended.error
+
+    with atomic_path(path) as temporary:
+        Image.fromarray(first).save(
+            temporary, save_all=True, append_images=others(), duration=round(1000 / fps), loop=0
+        )
+    if interrupted is not None:
+        raise interrupted
+    return count
+
+
+class _SourceEnded(Exception):
+    """The frames to write broke off: keeps their error apart from those of the writing."""
+
+    def __init__(self, error: VideoError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _first(path: str | Path, frames: Iterable[Frame]) -> tuple[Frame, Iterator[Frame]]:
+    """The first frame, and the rest with errors of their source marked as such."""
+    source = iter(frames)
+    try:
+        first = next(source)
+    except StopIteration:
+        raise VideoError(f"{path}: there are no frames to write") from None
+    _check_frame(path, first, first.shape, 0)
+
+    def rest() -> Iterator[Frame]:
+        try:
+            yield from source
+        except VideoError as error:
+            raise _SourceEnded(error) from error
+
+    return first, rest()
+
+
+def _check_suffix(path: str | Path, known: tuple[str, ...]) -> None:
+    suffix = Path(path).suffix.lower()
+    if suffix not in known:
+        raise VideoError(
+            f"{path}: cannot write {suffix or 'a name without suffix'}; "
+            f"end it in {', '.join(known)}"
+        )
+
+
+def _check_frame(path: str | Path, photo: Frame, shape: tuple[int, ...], index: int) -> None:
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        raise VideoError(
+            f"{path}: frame {index} is {photo.shape} {photo.dtype}; frames are (H, W, 3) uint8"
+        )
+    if photo.shape != shape:
+        raise VideoError(f"{path}: frame {index} is {photo.shape}, the first was {shape}")
