@@ -1,0 +1,245 @@
+"""Cut the canonical face out of a photo, and put an edited one back without losing detail.
+
+Pixel centres lie at integers, in photos and in crops. A crop's template is given as fractions of
+its square measured from the outer pixel edge, so fraction f is pixel f * size - 0.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from facefactor.geometry.flow import resize_flow, warp
+from facefactor.geometry.similarity import (
+    Affine,
+    affine_transform,
+    apply_affine,
+    compose_affine,
+    invert_affine,
+    similarity_transform,
+)
+
+Photo = NDArray[np.uint8]  # (H, W, 3) RGB
+Image = NDArray[np.float32]  # (H, W) or (H, W, C), values in [0, 255] unless said
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Where five points lie in the square: the subject's right eye (image left), left eye, nose
+    tip, right (image left) and left mouth corner, as (x, y) fractions."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+_ARCFACE_112_PX = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+)
+CROPS: dict[str, Crop] = {
+    "arcface": Crop(
+        "arcface", tuple(((x + 0.5) / 112, (y + 0.5) / 112) for x, y in _ARCFACE_112_PX)
+    ),
+    "facecycle": Crop(
+        "facecycle", ((0.32, 0.37), (0.68, 0.37), (0.5, 0.579), (0.348, 0.748), (0.652, 0.748))
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where a crop lies in its photo."""
+
+    to_crop: Affine  # (2, 3): photo pixels -> crop pixels
+    size: int  # side of the crop, pixels
+
+
+def crop_points(crop: str, size: int) -> NDArray[np.float64]:
+    """The template of a named crop in its pixels, (5, 2); ValueError for an unknown name."""
+    if crop not in CROPS:
+        raise ValueError(f"no crop is called {crop!r}; there are {', '.join(CROPS)}")
+    return np.array(CROPS[crop].points) * size - 0.5
+
+
+def place(points: ArrayLike, crop: str, size: int, stretch: bool = False) -> Placement:
+    """The placement that brings five photo points (5, 2) nearest to the crop's template.
+
+    `stretch`: by an affine map instead of a similarity, for data sets whose own alignment
+    stretched the faces.
+    """
+    fit = affine_transform if stretch else similarity_transform
+    return Placement(fit(points, crop_points(crop, size)), size)
+
+
+def cut(photo: Photo, placement: Placement) -> Tensor:
+    """The face a placement frames, (1, 3, S, S) in [0, 1]; outside the photo it is mirrored."""
+    size = placement.size
+    face = _resample(photo, invert_affine(placement.to_crop), (size, size), cv2.BORDER_REFLECT_101)
+    return torch.from_numpy(face).permute(2, 0, 1)[None].float().div_(255)
+
+
+def align(
+    photo: Photo, points: ArrayLike, crop: str, size: int, stretch: bool = False
+) -> tuple[Tensor, Placement]:
+    """`cut` where five points (5, 2) `place` the crop: the face (1, 3, size, size), and where."""
+    placement = place(points, crop, size, stretch)
+    return cut(photo, placement), placement
+
+
+def paste_back(
+    photo: Photo,
+    placement: Placement,
+    edited: Tensor,
+    reconstruction: Tensor | None = None,
+    flow: Tensor | None = None,
+    raw: bool = False,
+) -> Photo:
+    """The photo with its face edited, at the photo's own sharpness: the edit goes in as a change.
+
+    With a flow the photo itself is warped at full resolution. What the flow leaves over, `edited`
+    minus the warped `reconstruction`, is enlarged and added. Both fade to nothing at the mask's
+    border; outside of the crop, and for an edit that changes nothing, pixels stay as they are.
+
+    Args:
+        edited: (1, 3 or 1, S, S) in [0, 1], the network's edited face.
+        reconstruction: same shape, the network's redraw of the *unedited* face. None: `edited`
+            replaces the face, its colours matched to the photo's.
+        flow: (1, 2, h, w) backward, out(x) = in(x + flow(x)); x then y, 1.0 = half the image, on an
+            `align_corners=True` grid. Used with a reconstruction only.
+        raw: stamp `edited` as it is, with the feathered mask and nothing else.
+    """
+    window = _window(placement, photo.shape)
+    if window is None:
+        return photo.copy()
+    rows, columns = window
+    to_crop = compose_affine([[1, 0, columns.start], [0, 1, rows.start]], placement.to_crop)
+    under = photo[rows, columns].astype(np.float32)
+    mask = feathered_mask(placement.size)
+
+    if raw or reconstruction is None:
+        face = _to_image(edited)
+        if not raw:
+            face = _match_colour(face, _to_image(cut(photo, placement)), mask)
+        weight = _enlarge(mask, to_crop, under.shape)[..., None]
+        # The weight is applied to the enlarged face: premultiplied, fading ends would darken.
+        result = under + weight * (_enlarge(face, to_crop, under.shape, clamp=True) - under)
+    else:
+        result = under
+        if flow is not None:
+            shift_px = _shift_px(flow, placement.size)
+            result = _warp_window(under, shift_px * mask[..., None], to_crop)
+            reconstruction = warp(reconstruction, flow)
+        change = _to_image(edited) - _to_image(reconstruction)
+        result = result + _enlarge(change * mask[..., None], to_crop, under.shape)
+
+    pasted = photo.copy()
+    pasted[rows, columns] = np.clip(np.rint(result), 0, 255).astype(np.uint8)
+    return pasted
+
+
+@lru_cache(maxsize=16)
+def feathered_mask(size: int) -> Image:
+    """(size, size) weights: 1 over the face, falling smoothly to 0 on a rounded square.
+
+    The outermost two rings of pixels are 0, so that cubic interpolation stays inside the crop.
+    """
+    axis = np.abs((np.arange(size) + 0.5) / size * 2 - 1)
+    radius = (axis[:, None] ** 4 + axis[None] ** 4) ** 0.25  # superellipse: keeps chin and mouth
+    edge, full = 1 - 3 / size, 0.68  # mouth corners of the arcface crop lie at 0.65
+    t = np.clip((edge - radius) / max(edge - full, 1e-6), 0, 1)
+    mask: Image = (t * t * (3 - 2 * t)).astype(np.float32)
+    mask.setflags(write=False)  # it is cached
+    return mask
+
+
+def _resample(
+    image: NDArray[Any], to_image: Affine, shape: tuple[int, int], border: int, cubic: bool = False
+) -> NDArray[Any]:
+    """`image` seen through `to_image` (output pixels -> image pixels), antialiased by area.
+
+    Where one output pixel covers several of the image's it is sampled that densely, then averaged.
+    """
+    step = np.linalg.norm(to_image[:, :2], axis=0).max()  # image pixels per output pixel
+    dense = max(1, int(np.ceil(step - 0.25)))
+    # Output pixel u holds dense pixels dense * u ... dense * u + dense - 1.
+    spread = [[1 / dense, 0, (1 / dense - 1) / 2], [0, 1 / dense, (1 / dense - 1) / 2]]
+    height, width = shape
+    sampled = cv2.warpAffine(
+        image,
+        compose_affine(spread, to_image),
+        (width * dense, height * dense),
+        flags=(cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP,
+        borderMode=border,
+    )
+    if dense == 1:
+        return sampled
+    return cv2.resize(sampled, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _enlarge(image: Image, to_crop: Affine, shape: tuple[int, ...], clamp: bool = False) -> Image:
+    """A crop-sized image in the pixels of the photo's window; beyond the crop 0, or its edge."""
+    border = cv2.BORDER_REPLICATE if clamp else cv2.BORDER_CONSTANT
+    return _resample(image, to_crop, (shape[0], shape[1]), border, cubic=True)
+
+
+def _window(placement: Placement, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
+    """Rows and columns of the photo that the crop touches; None where it lies outside."""
+    low, high = -0.5, placement.size - 0.5
+    corners = [[low, low], [high, low], [high, high], [low, high]]
+    x, y = apply_affine(invert_affine(placement.to_crop), corners).T
+    left, top = max(0, int(np.floor(x.min()))), max(0, int(np.floor(y.min())))
+    right, bottom = (
+        min(shape[1], int(np.ceil(x.max())) + 1),
+        min(shape[0], int(np.ceil(y.max())) + 1),
+    )
+    return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
+
+
+def _to_image(face: Tensor) -> Image:
+    """(1, 3 or 1, S, S) in [0, 1] -> (S, S, 3) in [0, 255]."""
+    image: Image = (
+        face.detach()[0].expand(3, -1, -1).permute(1, 2, 0).float().mul(255).cpu().numpy()
+    )
+    return image
+
+
+def _match_colour(face: Image, like: Image, mask: Image) -> Image:
+    """`face` with the mean and spread, channel by channel, that `like` has under the mask."""
+    weight = mask[..., None] / mask.sum()
+
+    def mean_and_spread(image: Image) -> tuple[Image, Image]:
+        mean = (weight * image).sum((0, 1))
+        return mean, np.sqrt((weight * (image - mean) ** 2).sum((0, 1)))
+
+    mean, spread = mean_and_spread(face)
+    wanted_mean, wanted_spread = mean_and_spread(like)
+    gain = np.clip(wanted_spread / np.maximum(spread, 1e-3), 0.5, 2)  # do not amplify flat faces
+    return ((face - mean) * gain + wanted_mean).astype(np.float32)
+
+
+def _shift_px(flow: Tensor, size: int) -> Image:
+    """A flow in crop pixels, (size, size, 2)."""
+    whole = resize_flow(flow.detach().float(), (size, size))[0]
+    shift_px: Image = whole.permute(1, 2, 0).mul((size - 1) / 2).cpu().numpy()
+    return shift_px
+
+
+def _warp_window(window: Image, shift_px: Image, to_crop: Affine) -> Image:
+    """The photo's window moved by a displacement field given in crop pixels (S, S, 2)."""
+    height, width = window.shape[:2]
+    back = invert_affine(to_crop)[:, :2].T.astype(np.float32)
+    shift = _enlarge(shift_px @ back, to_crop, window.shape)
+    x = shift[..., 0] + np.arange(width, dtype=np.float32)
+    y = shift[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    warped = cv2.remap(window, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return warped.astype(np.float32, copy=False)

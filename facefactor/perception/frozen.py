@@ -1,0 +1,26 @@
+"""Pretrained networks used as instruments: they measure faces and are never trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+
+class Frozen(nn.Module):
+    """`network` with fixed weights, always in eval mode; gradients still reach its input.
+
+    The network takes our faces, (N, C, H, W) in [0, 1], and does its own normalising.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False)
+        self.eval()
+
+    def forward(self, faces: Any) -> Any:
+        return self.network(faces)
+
+    def train(self, mode: bool = True) -> Frozen:
+        """Stays in eval mode: `.train()` on the whole must not wake batch norm or dropout here."""
+        return super().train(False)

@@ -1,0 +1,252 @@
+import cv2
+import matplotlib.cbook
+import numpy as np
+import pytest
+import torch
+
+from facefactor.geometry.similarity import apply_affine, compose_affine, invert_affine
+from facefactor.perception.align import (
+    CROPS,
+    Placement,
+    align,
+    crop_points,
+    cut,
+    feathered_mask,
+    paste_back,
+    place,
+)
+
+HOPPER_POINTS = np.array([[228, 182], [292, 176], [262, 217], [240, 254], [292, 249]], float)
+
+
+@pytest.fixture(scope="module")
+def portrait() -> np.ndarray:
+    path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+@pytest.fixture(scope="module")
+def placed(portrait):
+    return align(portrait, HOPPER_POINTS, "facecycle", 64)
+
+
+def inside_crop(placement: Placement, shape) -> np.ndarray:
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    u = apply_affine(placement.to_crop, np.stack([columns, rows], -1))
+    return (np.abs(u - (placement.size - 1) / 2) <= placement.size / 2).all(-1)
+
+
+def shifted_flow(pixels: float, size: int = 64) -> torch.Tensor:
+    """Everything inside moves `pixels` to the left: out(x) = in(x + pixels)."""
+    return torch.tensor([2 * pixels / (size - 1), 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 16, 16)
+
+
+def test_arcface_template_is_the_published_one_at_112():
+    np.testing.assert_allclose(crop_points("arcface", 112)[0], [38.2946, 51.6963])
+
+
+def test_template_scales_about_the_pixel_corner():
+    """Fraction 0.5 is the middle between the two central pixels at every size."""
+    for size in (64, 128):
+        assert crop_points("facecycle", size)[2, 0] == (size - 1) / 2
+
+
+def test_unknown_crop_names_those_there_are():
+    with pytest.raises(ValueError, match="arcface, facecycle"):
+        crop_points("square", 64)
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_points_land_on_the_template(crop):
+    photo = np.zeros((300, 400, 3), np.uint8)
+    wanted = crop_points(crop, 96)
+    made = np.array([[0.8, -0.3, 30.0], [0.3, 0.8, 12.0]])
+    _, placement = align(photo, apply_affine(made, wanted), crop, 96)
+    np.testing.assert_allclose(placement.to_crop, invert_affine(made), atol=1e-9)
+
+
+def test_a_crop_that_is_the_photo_is_returned_exactly(portrait):
+    photo = portrait[:112, :112]
+    face, _ = align(photo, crop_points("arcface", 112), "arcface", 112)
+    assert face.shape == (1, 3, 112, 112)
+    assert torch.equal((face[0] * 255).round().byte().permute(1, 2, 0), torch.from_numpy(photo))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 7])
+def test_shrinking_is_the_mean_over_each_area(factor):
+    """What "antialiased" means, written out: blocks of factor x factor pixels, averaged."""
+    photo = np.random.default_rng(0).integers(0, 256, (16 * factor, 16 * factor, 3), np.uint8)
+    shrink = np.array(
+        [[1 / factor, 0, (1 / factor - 1) / 2], [0, 1 / factor, (1 / factor - 1) / 2]]
+    )
+    face = cut(photo, Placement(shrink, 16))[0].permute(1, 2, 0).numpy() * 255
+    blocks = photo.reshape(16, factor, 16, factor, 3).mean((1, 3))
+    np.testing.assert_allclose(face, blocks, atol=0.51)  # uint8 rounding
+
+
+def test_a_crop_over_the_border_mirrors_the_photo():
+    photo = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
+    left_out = np.array([[1.0, 0, 5], [0, 1, 0]])  # crop column 0 is photo column -5
+    face = (cut(photo, Placement(left_out, 20))[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    assert np.array_equal(face[:, 5:], photo[:, :15])
+    assert np.array_equal(face[:, :5], photo[:, 5:0:-1])
+
+
+def test_stretch_maps_points_no_similarity_can():
+    wanted = crop_points("arcface", 100)
+    source = wanted * [0.5, 1.3] + 7
+    placement = place(source, "arcface", 100, stretch=True)
+    np.testing.assert_allclose(apply_affine(placement.to_crop, source), wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [8, 64, 113])
+def test_mask_is_full_over_the_face_and_gone_at_the_border(size):
+    mask = feathered_mask(size)
+    assert mask.min() >= 0 and mask.max() <= 1
+    border = np.ones_like(mask, bool)
+    border[2:-2, 2:-2] = False
+    assert (mask[border] == 0).all()
+    if size >= 64:
+        for crop in CROPS:
+            points = np.rint(crop_points(crop, size)).astype(int)
+            assert (mask[points[:, 1], points[:, 0]] == 1).all()
+        np.testing.assert_allclose(mask, mask[::-1, ::-1], atol=1e-6)
+
+
+@pytest.mark.parametrize("flow", [None, torch.zeros(1, 2, 16, 16)])
+def test_an_edit_that_changes_nothing_returns_the_same_bytes(portrait, placed, flow):
+    face, placement = placed
+    redrawn = (face + 0.1 * torch.rand(face.shape)).clamp(0, 1)
+    assert np.array_equal(paste_back(portrait, placement, redrawn, redrawn, flow), portrait)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("with_flow", [False, True])
+@pytest.mark.parametrize("with_reconstruction", [False, True])
+def test_outside_of_the_crop_no_byte_changes(portrait, placed, raw, with_flow, with_reconstruction):
+    face, placement = placed
+    before = portrait.copy()
+    pasted = paste_back(
+        portrait,
+        placement,
+        1 - face,
+        face if with_reconstruction else None,
+        shifted_flow(3) if with_flow else None,
+        raw,
+    )
+    inside = inside_crop(placement, portrait.shape)
+    assert np.array_equal(pasted[~inside], portrait[~inside])
+    assert (pasted[inside] != portrait[inside]).mean() > 0.4
+    assert np.array_equal(portrait, before), "the caller's photo was changed"
+
+
+def test_a_difference_is_added_and_the_detail_stays(portrait, placed):
+    """Brightening a constant redraw by 20 levels brightens every pixel of the face by 20."""
+    _, placement = placed
+    grey = torch.full((1, 3, 64, 64), 0.5)
+    pasted = paste_back(portrait, placement, grey + 20 / 255, grey)
+    face = inside_crop(Placement(placement.to_crop - [[0, 0, 16], [0, 0, 16]], 32), portrait.shape)
+    dark = face & (portrait < 235).all(-1)
+    assert np.array_equal(pasted[dark], portrait[dark] + 20)
+
+
+def test_a_flow_moves_the_photo_at_its_own_resolution():
+    """Stripes one photo pixel wide, far below the crop's resolution, arrive shifted and sharp."""
+    photo = np.zeros((256, 256, 3), np.uint8)
+    photo[:, ::4] = 200  # period 4 photo pixels = one crop pixel
+    placement = Placement(np.array([[0.25, 0, -0.375], [0, 0.25, -0.375]]), 64)
+    face = cut(photo, placement)
+    flow = shifted_flow(0.5)  # half a crop pixel = two photo pixels
+    pasted = paste_back(photo, placement, face, face, flow)
+    middle = slice(100, 156)
+    expected = np.roll(photo, -2, axis=1)[middle, middle]
+    np.testing.assert_allclose(pasted[middle, middle], expected, atol=2)
+
+
+def test_flow_directions_and_units_agree_with_the_networks_warp():
+    """x and y must not be exchanged nor turned the wrong way, also in a rotated crop."""
+    rng = np.random.default_rng(0)
+    photo = cv2.GaussianBlur(rng.integers(0, 256, (300, 300, 3), np.uint8), (0, 0), 8)
+    photo = cv2.normalize(photo, None, 0, 255, cv2.NORM_MINMAX)
+    turn = np.array([[0.6, 0.8], [-0.8, 0.6]]) * 0.4
+    placement = Placement(np.column_stack([turn, [31.5, 31.5] - turn @ [150, 150]]), 64)
+    face = cut(photo, placement)
+    flow = torch.tensor([4 / 63, 10 / 63]).reshape(1, 2, 1, 1).expand(1, 2, 64, 64)
+    pasted = paste_back(photo, placement, face, face, flow)
+    moved = cut(pasted, placement)[0, :, 24:40, 24:40]
+    # The left-over, face - warp(face), has taken the shift back.
+    unchanged = face[0, :, 24:40, 24:40]
+    assert (moved - unchanged).abs().mean() < 0.02
+    warped = torch.roll(face, (-5, -2), (2, 3))
+    pasted = paste_back(photo, placement, warped, face, flow)
+    moved = cut(pasted, placement)[0, :, 24:40, 24:40]
+    assert (moved - warped[0, :, 24:40, 24:40]).abs().mean() < 0.005
+
+
+def test_a_pure_flow_edit_leaves_nothing_to_add(portrait, placed):
+    """Sharpness of the warped photo, not of the 64-pixel network."""
+    from facefactor.geometry.flow import warp
+
+    face, placement = placed
+    flow = shifted_flow(1.5)
+    pasted = paste_back(portrait, placement, warp(face, flow), face, flow)
+    raw = paste_back(portrait, placement, warp(face, flow), face, flow, raw=True)
+    rows, columns = slice(180, 250), slice(220, 300)
+
+    def sharpness(photo):
+        return cv2.Laplacian(photo[rows, columns].astype(np.float32), cv2.CV_32F).std()
+
+    assert sharpness(pasted) > 0.9 * sharpness(portrait)
+    assert sharpness(raw) < 0.6 * sharpness(portrait)
+
+
+def test_without_reconstruction_the_colours_are_matched(portrait, placed):
+    face, placement = placed
+    tinted = face * 0.5 + torch.tensor([0.3, 0.0, 0.1]).reshape(1, 3, 1, 1)
+    mask = feathered_mask(64) == 1
+
+    def colour(photo):
+        return cut(photo, placement)[0].permute(1, 2, 0).numpy()[mask].mean(0)
+
+    matched = paste_back(portrait, placement, tinted)
+    stamped = paste_back(portrait, placement, tinted, raw=True)
+    np.testing.assert_allclose(colour(matched), colour(portrait), atol=0.01)
+    assert np.abs(colour(stamped) - colour(portrait)).max() > 0.05
+
+
+def test_raw_is_the_networks_own_square(portrait, placed):
+    _, placement = placed
+    red = torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1).expand(1, 3, 64, 64)
+    pasted = paste_back(portrait, placement, red, raw=True)
+    assert pasted[217, 262].tolist() == [255, 0, 0]
+
+
+def test_grey_networks_are_pasted_too(portrait, placed):
+    face, placement = placed
+    grey = face.mean(1, keepdim=True)
+    darker = paste_back(portrait, placement, (grey - 0.1).clamp(0, 1), grey)
+    difference = portrait[217, 262].astype(int) - darker[217, 262]
+    np.testing.assert_allclose(difference, 25.5, atol=1)
+
+
+def test_a_crop_finer_than_the_photo_is_averaged_on_its_way_back():
+    """A checkerboard of crop pixels under each photo pixel must paste as its mean, grey."""
+    photo = np.full((40, 40, 3), 10, np.uint8)
+    placement = Placement(np.array([[4.0, 0, 1.5], [0, 4.0, 1.5]]), 160)
+    board = torch.from_numpy((np.indices((160, 160)).sum(0) % 2).astype(np.float32))
+    pasted = paste_back(photo, placement, board.expand(1, 3, 160, 160), raw=True)
+    np.testing.assert_allclose(pasted[15:25, 15:25], 127.5, atol=1)
+
+
+def test_a_crop_outside_of_the_photo_changes_nothing(portrait, placed):
+    face, placement = placed
+    away = Placement(compose_affine([[1, 0, 5000], [0, 1, 0]], placement.to_crop), 64)
+    assert np.array_equal(paste_back(portrait, away, 1 - face, face), portrait)
+
+
+def test_a_crop_over_the_corner_is_pasted_where_there_is_photo(portrait, placed):
+    face, placement = placed
+    corner = compose_affine([[1, 0, 262], [0, 1, 217]], placement.to_crop)  # nose on pixel (0, 0)
+    pasted = paste_back(portrait, Placement(corner, 64), 1 - face, face, shifted_flow(2))
+    assert pasted.shape == portrait.shape
+    assert not np.array_equal(pasted[:50, :50], portrait[:50, :50])
