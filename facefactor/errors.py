@@ -2,4 +2,4 @@
 
 
 class FaceFactorError(Exception):
-    """Says what was wrong, what was seen and what to do, naming the file; shown without traceback."""
+    """Says what was wrong, what was seen and what to do, naming the file; needs no traceback."""

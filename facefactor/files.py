@@ -17,7 +17,7 @@ class WriteError(FaceFactorError, OSError):
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffix, that becomes `path` when the block ends well.
+    """A temporary path beside `path`, with its suffix, that becomes `path` if the block ends well.
 
     Missing parent folders are created. When the block raises, the temporary file is removed and
     whatever was at `path` before is still there. A killed process leaves at most a hidden file.

@@ -1,12 +1,14 @@
 """The image convention, and reading and writing photos by it.
 
-A *photo* is a numpy array (H, W, 3), uint8, RGB, upright. A *face* is a float tensor (N, C, H, W) in
-[0, 1]. Video frames are photos too; they are read and written in `facefactor.videos`.
+A *photo* is a numpy array (H, W, 3), uint8, RGB, upright. A *face* is a float tensor (N, C, H, W)
+in [0, 1]. Video frames are photos too; they are read and written in `facefactor.videos`.
 """
 
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -56,7 +58,21 @@ MAX_MEGAPIXELS = 100  # a compressed bomb of a few kilobytes can claim billions 
 MIN_SIDE = 16  # pixels; nothing smaller holds a face that any of the networks could see
 
 # Pillow also opens formats that run other programs (EPS) or are no photos; none of those here.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "AVIF", "JPEG2000", "TGA")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "AVIF", "JPEG2000", "TGA")
+# Pillow's decoders raise nearly anything on damaged files. MemoryError is left out: it is true.
+_DECODER_ERRORS: tuple[type[Exception], ...] = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    EOFError,
+    AttributeError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 _WRITERS: dict[str, tuple[str, dict[str, int]]] = {
     ".png": ("PNG", {}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -76,8 +92,8 @@ def read_photo(source: PhotoSource) -> Photo:
     are converted; of an animation the first frame is taken.
 
     Args:
-        source: a path; the bytes of an image file; a PIL image; an array (H, W), (H, W, 1), (H, W, 3)
-            or (H, W, 4); a tensor (C, H, W) or (1, C, H, W). Arrays and tensors are uint8, uint16
+        source: a path; the bytes of an image file; a PIL image; an array (H, W) or (H, W, C); a
+            tensor (C, H, W) or (1, C, H, W); C is 1, 3 or 4. Arrays and tensors are uint8, uint16
             or floats in [0, 1].
 
     Raises:
@@ -115,8 +131,7 @@ def _decode(data: bytes, name: str) -> Photo:
     if not data:
         raise ImageError(f"{name}: is empty (0 bytes); copy or download it again")
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return _check_size(_from_pil(image, name), name)
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name}: is not an image that can be read (starts with {data[:8]!r}); "
@@ -126,6 +141,10 @@ def _decode(data: bytes, name: str) -> Photo:
         raise ImageError(
             f"{name}: has more than {MAX_MEGAPIXELS} megapixels, the limit; shrink it first"
         ) from error
+    except _DECODER_ERRORS as error:
+        raise _damaged(name, error) from error
+    with image:
+        return _check_size(_from_pil(image, name), name)
 
 
 def _from_pil(image: Image.Image, name: str) -> Photo:
@@ -140,13 +159,8 @@ def _from_pil(image: Image.Image, name: str) -> Photo:
     try:
         image.load()
         upright = ImageOps.exif_transpose(image)
-    except MemoryError:
-        raise
-    except Exception as error:
-        # Decoders of damaged files raise OSError, SyntaxError, ValueError, struct.error and more.
-        raise ImageError(
-            f"{name}: is damaged or truncated ({error}); copy or download it again"
-        ) from error
+    except _DECODER_ERRORS as error:
+        raise _damaged(name, error) from error
     return _rgb(upright, name)
 
 
@@ -224,9 +238,13 @@ def _check_size(photo: Photo, name: str) -> Photo:
     return photo
 
 
+def _damaged(name: str, error: Exception) -> ImageError:
+    return ImageError(f"{name}: is damaged or truncated ({error}); copy or download it again")
+
+
 def _too_small(name: str, width: int, height: int) -> ImageError:
     return ImageError(
-        f"{name}: has {width}x{height} pixels, each side needs at least {MIN_SIDE}; use a larger one"
+        f"{name}: has {width}x{height} pixels, the least is {MIN_SIDE}x{MIN_SIDE}; use a larger one"
     )
 
 

@@ -53,7 +53,7 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
             except (StopIteration, av.error.EOFError):
                 break
             except (av.error.FFmpegError, OSError, ValueError) as error:
-                raise _broken(path, count, str(error)) from error
+                raise _broken(path, count, _reason(error)) from error
             if frame.is_corrupt:
                 raise _broken(path, count, "the next frame is damaged")
             yield photo
@@ -100,7 +100,7 @@ def _video_stream(container: InputContainer, path: str | Path) -> VideoStream:
 
 
 def _upright(frame: av.VideoFrame) -> Frame:
-    photo = frame.to_ndarray(format="rgb24")
+    photo = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     turns = _QUARTER_TURNS.get(round(frame.rotation), 0)  # counter-clockwise, as np.rot90 turns
     return np.ascontiguousarray(np.rot90(photo, turns)) if turns else photo
 
@@ -130,7 +130,7 @@ def _broken(path: str | Path, count: int, reason: str) -> VideoError:
 
 
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> int:
