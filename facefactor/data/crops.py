@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facefactor.data.records import DataError, FaceRecord
+from facefactor.files import atomic_path
+from facefactor.images import Photo, face_to_photo, read_photo
 from facefactor.perception.align import align, crop_points
+
+# Photo -> faces with `.points` (5, 2), the largest first.
+Detect: TypeAlias = Callable[[Photo], Sequence[Any]]
 
 _FORMAT = 1  # part of every key: raise it when the same inputs would give other pixels
 
@@ -34,7 +38,7 @@ def crop_faces(
     crop: str,
     size: int,
     cache: Path | None,
-    detect: Callable[[NDArray[np.uint8]], Sequence[Any]] | None = None,
+    detect: Detect | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CroppedFaces:
     """The face of each record in a named crop; a photo that fails is a failure, not the end.
@@ -44,31 +48,26 @@ def crop_faces(
         size: side of the crops S, pixels.
         cache: folder for the crops. Called again with the same files (by name, size and time of
             change), points, crop and size, they come from there at once. None: kept in memory.
-        detect: photo (H, W, 3) uint8 RGB -> faces with `.points` (5, 2), the largest first; asked
-            for records that have no points of their own.
+        detect: a face detector's `detect`, asked for records that have no points of their own.
         progress: called with (done, total) after each photo.
 
     Raises:
         DataError: no records; a record without points and no `detect`; no face could be cut.
     """
     _check(records, detect is not None)
+    attempts = _cut_all(records, crop, size, detect, progress)
     if cache is None:
-        faces = np.empty((len(records), size, size, 3), np.uint8)
-        kept, failures = _fill(faces, records, crop, size, detect, progress)
-        return CroppedFaces(faces[: len(kept)], [records[i] for i in kept], failures)
+        rows: list[Photo] = []
+        reasons = _keep(attempts, rows.append, records)
+        return _cropped(np.stack(rows), records, reasons)
 
     key = _key(records, crop, size, detect is not None)
     pixels, index = cache / f"{key}.npy", cache / f"{key}.json"
     if not (pixels.is_file() and index.is_file()):
-        cache.mkdir(parents=True, exist_ok=True)
-        _write(pixels, index, records, crop, size, detect, progress)
+        _write(pixels, index, records, size, attempts)
     listed = json.loads(index.read_text(encoding="utf-8"))
     faces = np.load(pixels, mmap_mode="r", allow_pickle=False)
-    return CroppedFaces(
-        faces,
-        [records[i] for i in listed["kept"]],
-        [(Path(path), reason) for path, reason in listed["failures"]],
-    )
+    return _cropped(faces, records, {int(i): reason for i, reason in listed["failures"].items()})
 
 
 def _check(records: Sequence[FaceRecord], can_detect: bool) -> None:
@@ -82,81 +81,77 @@ def _check(records: Sequence[FaceRecord], can_detect: bool) -> None:
             )
 
 
+def _cut_all(
+    records: Sequence[FaceRecord],
+    crop: str,
+    size: int,
+    detect: Detect | None,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[Photo | str]:
+    """For each record its face (S, S, 3), or why there is none."""
+    for done, record in enumerate(records, start=1):
+        try:
+            yield _cut(record, crop, size, detect)
+        except (ValueError, OSError) as error:  # ImageError is a ValueError
+            yield str(error)
+        if progress is not None:
+            progress(done, len(records))
+
+
+def _keep(
+    attempts: Iterable[Photo | str], keep: Callable[[Photo], object], records: Sequence[FaceRecord]
+) -> dict[int, str]:
+    """Hand each face on; why the others failed, by the record's position."""
+    reasons: dict[int, str] = {}
+    for position, attempt in enumerate(attempts):
+        if isinstance(attempt, str):
+            reasons[position] = attempt
+        else:
+            keep(attempt)
+    if len(reasons) == len(records):
+        raise DataError(f"no face could be cut from {len(records)} photos; {reasons[0]}")
+    return reasons
+
+
+def _cropped(
+    faces: NDArray[np.uint8], records: Sequence[FaceRecord], reasons: dict[int, str]
+) -> CroppedFaces:
+    kept = [record for position, record in enumerate(records) if position not in reasons]
+    failures = [(records[position].path, reason) for position, reason in reasons.items()]
+    return CroppedFaces(faces[: len(kept)], kept, failures)
+
+
 def _write(
     pixels: Path,
     index: Path,
     records: Sequence[FaceRecord],
-    crop: str,
     size: int,
-    detect: Callable[[NDArray[np.uint8]], Sequence[Any]] | None,
-    progress: Callable[[int, int], None] | None,
+    attempts: Iterable[Photo | str],
 ) -> None:
-    """Both files under temporary names, then renamed; the index last, as it vouches for both."""
-    with tempfile.TemporaryDirectory(dir=pixels.parent, prefix=".cutting-") as folder:
-        whole = Path(folder) / "all.npy"
-        shape = (len(records), size, size, 3)
-        faces = np.lib.format.open_memmap(whole, mode="w+", dtype=np.uint8, shape=shape)
-        kept, failures = _fill(faces, records, crop, size, detect, progress)
-        faces.flush()
-        if len(kept) < len(records):
-            whole = Path(folder) / "kept.npy"
-            np.save(whole, faces[: len(kept)])
-        listed = Path(folder) / "index.json"
-        entries = {"kept": kept, "failures": [(str(path), reason) for path, reason in failures]}
-        listed.write_text(json.dumps(entries), encoding="utf-8")
-        os.replace(whole, pixels)
-        os.replace(listed, index)
+    """The two files of the cache; the index last, as it vouches for both."""
+    shape = (len(records), size, size, 3)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with atomic_path(pixels) as temporary:
+        # Written, not memory-mapped: on a full disk that is an error, and not a killed process.
+        with temporary.open("wb") as file:
+            np.lib.format.write_array_header_2_0(file, header)
+            start = file.tell()
+            reasons = _keep(attempts, lambda face: file.write(face.tobytes()), records)
+            file.truncate(start + math.prod(shape))  # rows without a face: a hole in the file
+    with atomic_path(index) as temporary:
+        temporary.write_text(json.dumps({"failures": reasons}), encoding="utf-8")
 
 
-def _fill(
-    faces: NDArray[np.uint8],
-    records: Sequence[FaceRecord],
-    crop: str,
-    size: int,
-    detect: Callable[[NDArray[np.uint8]], Sequence[Any]] | None,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[list[int], list[tuple[Path, str]]]:
-    """Cut faces into the first rows; the records kept, by position, and the failures."""
-    kept: list[int] = []
-    failures: list[tuple[Path, str]] = []
-    for position, record in enumerate(records):
-        try:
-            faces[len(kept)] = _cut(record, crop, size, detect)
-            kept.append(position)
-        except (ValueError, OSError) as error:  # ImageError is a ValueError
-            failures.append((record.path, str(error)))
-        if progress is not None:
-            progress(position + 1, len(records))
-    if not kept:
-        path, reason = failures[0]
-        raise DataError(f"no face could be cut from {len(records)} photos; {path}: {reason}")
-    return kept, failures
-
-
-def _cut(
-    record: FaceRecord,
-    crop: str,
-    size: int,
-    detect: Callable[[NDArray[np.uint8]], Sequence[Any]] | None,
-) -> NDArray[np.uint8]:
-    """(S, S, 3) RGB."""
-    photo = _read(record.path)
+def _cut(record: FaceRecord, crop: str, size: int, detect: Detect | None) -> Photo:
+    photo = read_photo(record.path)
     points: Any = record.points
     if points is None and detect is not None:
         found = detect(photo)
         if not found:
-            raise ValueError("no face found")
+            raise ValueError(f"{record.path}: no face found")
         points = found[0].points
     face, _ = align(photo, points, crop, size, stretch=record.stretch)
-    pixels: NDArray[np.uint8] = face[0].permute(1, 2, 0).mul(255).round().byte().numpy()
-    return pixels
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    return face_to_photo(face)[0]
 
 
 def _key(records: Sequence[FaceRecord], crop: str, size: int, detected: bool) -> str:

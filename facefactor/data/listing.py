@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from facefactor.data.records import DataError
+from PIL import Image
 
-# What the readers look for; anything else in a folder is left alone.
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+from facefactor.data.records import EXPRESSION_ORDER, DataError
+from facefactor.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 
 def existing_folder(folder: Path | str) -> Path:
@@ -54,7 +54,12 @@ def image_names(folder: Path) -> set[str]:
 
 def is_photo(name: str) -> bool:
     """By its suffix; hidden files (".x.jpg", "._x.jpg" of macOS archives) are none."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def is_video(name: str) -> bool:
+    """By its suffix, as for photos."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
 def match_labels(images: set[str], labels: Iterable[str], folder: Path, file: Path) -> None:
@@ -70,6 +75,29 @@ def match_labels(images: set[str], labels: Iterable[str], folder: Path, file: Pa
             f"{folder} holds {_some(unlabelled)} without a label in {file}; take "
             f"{'it' if len(unlabelled) == 1 else 'them'} out, or add the label"
         )
+
+
+def expression_of(dataset: str, number: str, first: int, where: str) -> str:
+    """The name of a data set's expression number, which it counts from `first` on.
+
+    `where` names file and line for the DataError of a number outside its list.
+    """
+    order = EXPRESSION_ORDER[dataset]
+    if not number.isdecimal() or not first <= int(number) < first + len(order):
+        raise DataError(
+            f"{where}: unknown label {number!r}; {dataset} numbers its expressions "
+            f"{first} ({order[0]}) to {first + len(order) - 1} ({order[-1]})"
+        )
+    return order[int(number) - first]
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels, from the header alone; DataError where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as an image: {error}") from error
 
 
 def _some(names: set[str]) -> str:

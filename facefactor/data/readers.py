@@ -7,20 +7,24 @@ label, empty folder.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
-
+from facefactor.data.fer import read_fer2013, read_ferplus
 from facefactor.data.listing import (
     existing_folder,
+    expression_of,
     image_folder,
     image_names,
+    image_size,
+    is_photo,
+    is_video,
     label_file,
     match_labels,
 )
-from facefactor.data.records import EXPRESSION_ORDER, DataError, FaceRecord, Split
-
-Points = tuple[tuple[float, float], ...]
+from facefactor.data.records import DataError, FaceRecord, Points, Split
+from facefactor.perception.align import crop_points
 
 # Medians over the 128-pixel squares cut from the official aligned images.
 _CELEBA_128_PX: Points = (
@@ -60,7 +64,7 @@ def read_celeba(folder: Path | str) -> list[FaceRecord]:
     images = image_folder(top, ["images", "img_align_celeba", "Img/img_align_celeba"], "CelebA")
     subjects = _two_columns(file)
     match_labels(image_names(images), subjects, images, file)
-    points = CELEBA_POINTS.get(_image_size(images / min(subjects)))
+    points = CELEBA_POINTS.get(image_size(images / min(subjects)))
     return [FaceRecord(images / name, subjects[name], None, points) for name in sorted(subjects)]
 
 
@@ -77,12 +81,12 @@ def read_rafdb(folder: Path | str, split: Split | None = None) -> list[FaceRecor
     numbers = _two_columns(file)
     names = {name: f"{Path(name).stem}_aligned{Path(name).suffix}" for name in numbers}
     match_labels(image_names(images), names.values(), images, file)
-    points = RAFDB_POINTS if _image_size(images / names[min(names)]) == (100, 100) else None
+    points = RAFDB_POINTS if image_size(images / names[min(names)]) == (100, 100) else None
     records = []
     for name, number in sorted(numbers.items()):
         record = FaceRecord(
             path=images / names[name],
-            expression=_expression("raf-db", number, first=1, where=f"{file}, {name}"),
+            expression=expression_of("raf-db", number, first=1, where=f"{file}, {name}"),
             points=points,
             stretch=points is not None,
             split=_rafdb_split(name, file),
@@ -100,14 +104,129 @@ def _rafdb_split(name: str, file: Path) -> Split:
     raise DataError(f"{file}: {name} begins with neither train_ nor test_")
 
 
-def _expression(dataset: str, number: str, first: int, where: str) -> str:
-    order = EXPRESSION_ORDER[dataset]
-    if not number.isdecimal() or not first <= int(number) < first + len(order):
-        raise DataError(
-            f"{where}: unknown label {number!r}; {dataset} numbers its expressions "
-            f"{first} ({order[0]}) to {first + len(order) - 1} ({order[-1]})"
-        )
-    return order[int(number) - first]
+_LFW_NAME = re.compile(r"(?P<name>.+)_\d{4}")
+
+
+def read_lfw(folder: Path | str) -> list[FaceRecord]:
+    """LFW: a folder a person, `<Name>/<Name>_0001.jpg`; the photos of `folder` or `aligned112`.
+
+    Images of 112x112 are taken to be aligned to the arcface crop; others have no fixed points.
+    """
+    people = _lfw_people(folder)
+    records: list[FaceRecord] = []
+    points: Points | None = None
+    for person in sorted(path for path in people.iterdir() if path.is_dir()):
+        for name in sorted(image_names(person)):
+            named = _LFW_NAME.fullmatch(Path(name).stem)
+            if named is None or named["name"] != person.name:
+                raise DataError(
+                    f"{person / name} should be called {person.name}_0001.jpg or the like, after "
+                    "its folder; its subject is in doubt"
+                )
+            if not records:
+                aligned = image_size(person / name) == (112, 112)
+                points = _arcface_points() if aligned else None
+            records.append(FaceRecord(person / name, person.name, points=points))
+    if not records:
+        raise DataError(f"{people}: no folders of people in it")
+    return records
+
+
+def read_pairs(
+    folder: Path | str, pairs: Path | str | None = None
+) -> list[tuple[FaceRecord, FaceRecord, bool]]:
+    """The pairs of LFW's `pairs.txt`, in its order, and whether each shows one person.
+
+    The file begins with folds and pairs ("10  300"); each fold lists that many pairs of one person
+    ("Name  1  4") and then as many of two ("Name  1  Other  3"). Folds are consecutive.
+    """
+    file = Path(pairs) if pairs is not None else Path(folder) / "pairs.txt"
+    if not file.is_file():
+        raise DataError(f"{file} does not exist; it comes with LFW, beside the folder of people")
+    by_photo = {record.path.stem: record for record in read_lfw(folder)}
+    head, *lines = [line.split() for line in file.read_text("utf-8").splitlines() if line.strip()]
+    if len(head) not in (1, 2) or not all(word.isdecimal() for word in head):
+        raise DataError(f'{file}, line 1: expected folds and pairs ("10  300"), found {head}')
+    folds, size = (1, int(head[0])) if len(head) == 1 else (int(head[0]), int(head[1]))
+    if len(lines) != 2 * folds * size:
+        raise DataError(f"{file}: {2 * folds * size} pairs announced, {len(lines)} listed")
+
+    found = []
+    for position, words in enumerate(lines):
+        same = position // size % 2 == 0
+        where = f"{file}, line {position + 2}"
+        photos = _pair(words, same, where)
+        if missing := [photo for photo in photos if photo not in by_photo]:
+            raise DataError(f"{where}: {folder} has no photo {missing[0]}; unpack LFW again")
+        found.append((by_photo[photos[0]], by_photo[photos[1]], same))
+    return found
+
+
+def read_folder(folder: Path | str) -> list[FaceRecord]:
+    """Every photo in a folder and its sub-folders; nothing is known about them."""
+    top = existing_folder(folder)
+    photos = sorted(path for path in top.rglob("*") if path.is_file() and is_photo(path.name))
+    if not photos:
+        raise DataError(f"{top}: no photos in it or its sub-folders")
+    return [FaceRecord(path) for path in photos]
+
+
+def read_clips(folder: Path | str) -> list[FaceRecord]:
+    """Clips: each sub-folder that holds frames, and each video file, is a clip of one person.
+
+    A frame is a record, in the order of the names; a video file is one record, its frames to be
+    read with `images.read_frames`. In `person/clip/frame.jpg` the subject is the first folder; a
+    clip directly in `folder` has none, as two such clips may show the same person.
+    """
+    top = existing_folder(folder)
+    records = []
+    for path in sorted(path for path in top.rglob("*") if path.is_file()):
+        if not is_photo(path.name) and not is_video(path.name):
+            continue
+        inside = path.relative_to(top)
+        clip = inside if is_video(path.name) else inside.parent
+        if clip == Path():
+            raise DataError(f"{path} lies loose; each clip needs a folder of its own")
+        subject = clip.parts[0] if len(clip.parts) > 1 else None
+        records.append(FaceRecord(path, subject, clip=clip.as_posix()))
+    if not records:
+        raise DataError(f"{top}: no clips in it, neither folders of frames nor videos")
+    return records
+
+
+Reader = Callable[[Path], list[FaceRecord]]
+
+READERS: dict[str, Reader] = {
+    "celeba": read_celeba,
+    "rafdb": read_rafdb,
+    "lfw": read_lfw,
+    "ferplus": read_ferplus,
+    "fer2013": read_fer2013,
+    "folder": read_folder,
+    "clips": read_clips,
+}
+
+
+def _lfw_people(folder: Path | str) -> Path:
+    top = existing_folder(folder)
+    for name in ("aligned112", "lfw", "lfw-deepfunneled", "lfw_funneled"):
+        if (top / name).is_dir():
+            return top / name
+    return top
+
+
+def _pair(words: list[str], same: bool, where: str) -> tuple[str, str]:
+    """The names, without suffix, of the two photos on a line of `pairs.txt`."""
+    try:
+        first, number, second, other = words if not same else [*words[:2], words[0], *words[2:]]
+        return f"{first}_{int(number):04d}", f"{second}_{int(other):04d}"
+    except ValueError:
+        expected = "Name 1 4" if same else "Name 1 Other 3"
+        raise DataError(f'{where}: expected "{expected}", found {" ".join(words)!r}') from None
+
+
+def _arcface_points() -> Points:
+    return tuple((float(x), float(y)) for x, y in crop_points("arcface", 112))
 
 
 def _two_columns(file: Path) -> dict[str, str]:
@@ -125,12 +244,3 @@ def _two_columns(file: Path) -> dict[str, str]:
     if not values:
         raise DataError(f"{file} is empty")
     return values
-
-
-def _image_size(path: Path) -> tuple[int, int]:
-    """(width, height), from the header alone."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except OSError as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from facefactor.errors import FaceFactorError
+
 Split = Literal["train", "valid", "test"]
+Points = tuple[tuple[float, float], ...]  # (x, y) in the photo's pixels
 
 EXPRESSIONS = (
     "neutral",
@@ -39,7 +42,7 @@ EXPRESSION_ORDER: dict[str, tuple[str, ...]] = {
 }
 
 
-class DataError(ValueError):
+class DataError(FaceFactorError, ValueError):
     """A data set on disk that is not what its layout promises."""
 
 
@@ -52,7 +55,7 @@ class FaceRecord:
     expression: str | None = None  # one of EXPRESSIONS; None: unknown, or not agreed upon
     # Right eye (image left), left eye, nose, right and left mouth corner: (x, y) in the photo's
     # pixels, centres at integers. None: the faces are not aligned, a detector has to find them.
-    points: tuple[tuple[float, float], ...] | None = None
+    points: Points | None = None
     stretch: bool = False  # the data set's alignment stretched faces; undo it by an affine map
     clip: str | None = None  # frames of one clip show one person
     split: Split | None = None  # where the data set itself puts it
