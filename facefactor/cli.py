@@ -1,0 +1,378 @@
+"""The commands: each a plain function with typed arguments that calls `facefactor.api`.
+
+`api` is imported inside the functions, because it brings torch and `--help` must not wait for it.
+Exit codes: 0 done, 1 nothing done, 2 usage, 3 some inputs failed.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+
+from facefactor.errors import FaceFactorError
+from facefactor.outcomes import Outcome
+
+DEFAULT_MODEL = "facecycle"
+
+app = typer.Typer(
+    name="facefactor",
+    help="Take a face photo apart into factors, change any of them, put the face back.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help comes up twice as fast
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(no_args_is_help=True, help="The weights at hand.")
+data_app = typer.Typer(no_args_is_help=True, help="Folders of faces.")
+app.add_typer(models_app, name="models")
+app.add_typer(data_app, name="data")
+
+
+def _named(values: list[str]) -> list[str]:
+    for value in values:
+        name, equals, rest = value.partition("=")
+        if not (name and equals and rest):
+            raise typer.BadParameter(f"{value!r} is not of the form name=value")
+    return values
+
+
+def _factors(value: str) -> str:
+    if not all(name.strip() for name in value.split(",")):
+        raise typer.BadParameter(f"{value!r} is not a list of factors such as expression,pose")
+    return value
+
+
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUT", help="Photos, folders, patterns or videos.")
+]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A method's packaged weights, or a weight file.")
+]
+Face = Annotated[
+    str, typer.Option("--face", help="Which face: largest, all, a number, or like:photo.jpg.")
+]
+Raw = Annotated[bool, typer.Option("--raw", help="The network's own square, not put back.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
+Factor = Annotated[
+    str,
+    typer.Option("--factor", "-f", callback=_factors, help="Factors to take, comma-separated."),
+]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error came from; works after the verb.")
+    ] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder.")] = Path("demo"),
+) -> None:
+    """Edit two portraits that come with the install; one sheet."""
+    from facefactor import api
+
+    typer.echo(api.demo(output))
+
+
+@app.command()
+def encode(
+    inputs: Inputs,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The table: .parquet, .csv or .npz.")
+    ] = Path("codes.parquet"),
+    model: Model = DEFAULT_MODEL,
+    face: Face = "all",
+    csv: Annotated[bool, typer.Option("--csv", help="Also a CSV beside the table.")] = False,
+) -> None:
+    """Codes of every factor of every face, as a table."""
+    from facefactor import api
+
+    with _progress("encode") as progress:
+        outcome = api.encode(inputs, output, model=model, face=face, csv=csv, progress=progress)
+    _finish(outcome)
+
+
+@app.command()
+def neutral(
+    inputs: Inputs,
+    output: Output,
+    model: Model = DEFAULT_MODEL,
+    face: Face = "largest",
+    raw: Raw = False,
+) -> None:
+    """The same face without its expression."""
+    _edit_photos("neutral", inputs, output, model, face, raw)
+
+
+@app.command()
+def frontalize(
+    inputs: Inputs,
+    output: Output,
+    model: Model = DEFAULT_MODEL,
+    face: Face = "largest",
+    raw: Raw = False,
+) -> None:
+    """The same face seen from the front."""
+    _edit_photos("frontalize", inputs, output, model, face, raw)
+
+
+@app.command()
+def transfer(
+    target: Annotated[str, typer.Argument(help="The photo or video that is changed.")],
+    source: Annotated[
+        str, typer.Option("--from", metavar="SOURCE", help="The photo or video to take from.")
+    ],
+    output: Output,
+    factor: Factor = "expression",
+    strength: Annotated[
+        float, typer.Option("--strength", "-s", help="0 keeps, 1 takes, above 1 exaggerates.")
+    ] = 1.0,
+    model: Model = DEFAULT_MODEL,
+    face: Face = "largest",
+    raw: Raw = False,
+) -> None:
+    """One face with another's expression, or any other factor."""
+    from facefactor import api
+
+    with _progress("transfer") as progress:
+        outcome = api.transfer(
+            target,
+            source,
+            output,
+            factors=_split(factor),
+            strength=strength,
+            model=model,
+            face=face,
+            raw=raw,
+            progress=progress,
+        )
+    _finish(outcome)
+
+
+@app.command()
+def interpolate(
+    start: Annotated[str, typer.Argument(metavar="A", help="The photo where the path starts.")],
+    end: Annotated[str, typer.Argument(metavar="B", help="The photo where it leads.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A sheet (.png), or a film (.gif, .mp4).")
+    ],
+    factor: Factor = "expression",
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Faces on the path.")] = 11,
+    begin: Annotated[float, typer.Option("--begin", help="0 is A; below 0 leads away.")] = 0.0,
+    stop: Annotated[float, typer.Option("--stop", help="1 is B; above 1 leads beyond.")] = 1.0,
+    model: Model = DEFAULT_MODEL,
+    face: Face = "largest",
+) -> None:
+    """The path from one face to another, along the factors named."""
+    from facefactor import api
+
+    outcome = api.interpolate(
+        start,
+        end,
+        output,
+        factors=_split(factor),
+        steps=steps,
+        span=(begin, stop),
+        model=model,
+        face=face,
+    )
+    _finish(outcome)
+
+
+@app.command()
+def train(
+    method: Annotated[str, typer.Argument(help="One of the methods, such as facecycle.")],
+    data: Annotated[
+        list[str],
+        typer.Option("--data", "-d", metavar="NAME=FOLDER", callback=_named, help="Repeatable."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder; runs/METHOD unless named.")
+    ] = None,
+    preset: Annotated[
+        Literal["small", "paper"], typer.Option("--preset", help="For CPUs, or as published.")
+    ] = "small",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", callback=_named, help="Change a setting."),
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--images", metavar="STAGE=N", callback=_named, help="Training images a stage sees."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    devices: Annotated[int, typer.Option("--devices", min=1, help="On each machine.")] = 1,
+    nodes: Annotated[int, typer.Option("--num-nodes", min=1, help="Machines.")] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over, do not resume.")] = False,
+) -> None:
+    """Train a method on your faces, or go on where it stopped."""
+    from facefactor import api
+
+    weights = api.train(
+        method,
+        data,
+        preset=preset,
+        output=output or Path("runs") / method,
+        changes=changes or [],
+        images=images or [],
+        seed=seed,
+        devices=devices,
+        nodes=nodes,
+        resume=not fresh,
+    )
+    typer.echo(weights)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A method's packaged weights, or a weight file.")],
+    protocol: Annotated[list[str], typer.Option("--protocol", "-p", help="Repeatable.")],
+    dataset: Annotated[
+        list[str],
+        typer.Option("--dataset", "-d", metavar="NAME=FOLDER", callback=_named, help="Repeatable."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder for the tables.")
+    ] = None,
+) -> None:
+    """Measure a model by published protocols."""
+    from facefactor import api
+
+    for table in api.evaluate(model, protocol, dataset, output=output):
+        typer.echo(table.to_markdown())
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """The models at hand and what they separate."""
+    from facefactor import api
+
+    _print_table([entry.to_dict() for entry in api.models()])
+
+
+@models_app.command("card")
+def models_card(name: Annotated[str, typer.Argument(help="As `models list` has it.")]) -> None:
+    """How a model was trained, on what, how good it is, what it is bad at."""
+    from facefactor import api
+
+    typer.echo(api.model_card(name))
+
+
+@models_app.command("verify")
+def models_verify() -> None:
+    """Compare every weight file with its hash."""
+    from facefactor import api
+
+    _print_checks(api.verify_models())
+
+
+@data_app.command("check")
+def data_check(
+    folder: Annotated[Path, typer.Argument(help="The folder of the data set.")],
+    reader: Annotated[str, typer.Option("--reader", "-r", help="How it is laid out.")] = "folder",
+) -> None:
+    """Read a data set and say what is in it, or what is wrong with it."""
+    from facefactor import api
+
+    for name, value in api.check_data(folder, reader).to_dict().items():
+        typer.echo(f"{name}: {value}")
+
+
+@app.command()
+def doctor() -> None:
+    """Is everything here that is needed, and does it work?"""
+    from facefactor import api
+
+    _print_checks(api.doctor())
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; errors a person can act on are one line, the rest are tracebacks."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Taken out here so that it works after the verb too.
+    words = [word for word in given if word != "--debug"]
+    try:
+        app(args=words, prog_name="facefactor")
+    except FaceFactorError as error:
+        if len(words) < len(given):
+            raise
+        print(f"facefactor: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _edit_photos(
+    edit: Literal["neutral", "frontalize"],
+    inputs: list[str],
+    output: Path,
+    model: str,
+    face: str,
+    raw: bool,
+) -> None:
+    from facefactor import api
+
+    with _progress(edit) as progress:
+        outcome = api.edit_photos(
+            inputs, output, edit, model=model, face=face, raw=raw, progress=progress
+        )
+    _finish(outcome)
+
+
+def _split(factors: str) -> list[str]:
+    return [name.strip() for name in factors.split(",")]
+
+
+def _finish(outcome: Outcome) -> None:
+    for path in outcome.done:
+        typer.echo(path)
+    for message in outcome.failed.values():
+        typer.echo(f"facefactor: {message}", err=True)
+    raise typer.Exit(outcome.exit_code)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on a terminal; calling it with (done, total) moves it, total None is not known."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*(rows[0] if rows else ()), box=None)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
+
+
+def _print_checks(checks: Sequence[Any]) -> None:
+    """Print each `doctor.Check`; exit 1 when one failed."""
+    for check in checks:
+        typer.echo(f"{check.status:4}  {check.name}: {check.seen}")
+        if check.advice:
+            typer.echo(f"      -> {check.advice}")
+    raise typer.Exit(1 if any(check.status == "fail" for check in checks) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Which part may import which, and what importing must not cost. See docs/architecture.md."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "facefactor"
+METHOD_FILES = sorted((PACKAGE / "methods").glob("*/*.py"))
+
+FOR_ALL = {"errors", "files", "outcomes"}  # plain words and plain files: anybody's
+VOCABULARY = {"factors", "stages", "images", "videos", "geometry"}  # layer 0
+ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itself and FOR_ALL
+    "errors": set(),
+    "files": set(),
+    "outcomes": set(),
+    "factors": set(),
+    "stages": set(),
+    "images": {"videos"},
+    "videos": set(),
+    "geometry": set(),
+    "nn": {"geometry"},
+    "losses": {"geometry"},
+    "editing": {"factors", "geometry"},
+    "perception": {"nn", "geometry", "images", "videos"},
+    "methods": {"factors", "stages", "nn", "geometry", "losses", "perception"},
+    "data": {"images", "videos", "perception", "geometry"},
+    "checkpoints": {"factors", "methods"},
+    "training": {"factors", "stages", "methods", "data", "checkpoints", "images", "perception"},
+    "evaluation": {"factors", "editing", "data", "geometry", "perception", "images"},
+    "batch": {"factors", "editing", "images", "videos", "perception"},
+    "doctor": {"checkpoints", "perception", "images"},
+    "api": VOCABULARY
+    | {"editing", "perception", "data", "methods", "checkpoints", "training"}
+    | {"evaluation", "batch", "doctor"},
+    "cli": {"api"},
+    "web": {"api"},
+    "__init__": {"api", "factors", "editing", "images"},
+    "__main__": {"cli"},
+}
+
+
+def part(module: str) -> str:
+    """facefactor.data.crops -> data; in methods/, each method is a part: methods.facecycle."""
+    names = module.split(".")[1:] or ["__init__"]
+    if names[0] == "methods" and len(names) > 1 and names[1] != "__init__":
+        return ".".join(names[:2])
+    return names[0]
+
+
+def module_name(file: Path) -> str:
+    return ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module a file imports, anywhere in it; `from facefactor import x` counts as x."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide what is imported"
+            assert node.module is not None
+            if node.module in ("facefactor", "facefactor.methods"):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def arrows() -> list[tuple[str, str]]:
+    found = set()
+    for file in PACKAGE.rglob("*.py"):
+        for name in imported(ast.parse(file.read_text(encoding="utf-8"))):
+            if name.split(".")[0] == "facefactor":
+                found.add((module_name(file), name))
+    return sorted(found)
+
+
+def may_import(importer: str, target: str) -> bool:
+    source, goal = part(importer), part(target)
+    if source == "methods" and importer.endswith("__init__"):
+        return goal.split(".")[0] == "methods"  # the table of methods names them all
+    allowed = ALLOWED[source.split(".")[0]] | FOR_ALL | {source}
+    if source.startswith("methods."):
+        return goal in allowed - {"methods"}  # never one another
+    return goal in allowed or goal.split(".")[0] in allowed
+
+
+@pytest.mark.parametrize(("importer", "target"), arrows())
+def test_arrow_is_allowed(importer: str, target: str) -> None:
+    assert may_import(importer, target), f"{importer} may not import {target}"
+
+
+def test_every_part_has_a_row() -> None:
+    parts = {part(module_name(file)).split(".")[0] for file in PACKAGE.rglob("*.py")}
+    assert parts <= ALLOWED.keys()
+
+
+def test_the_arrows_have_no_circle() -> None:
+    settled: set[str] = set()
+    remaining = dict(ALLOWED)
+    while remaining:
+        free = [name for name, targets in remaining.items() if targets <= settled]
+        assert free, f"these import one another: {sorted(remaining)}"
+        settled |= set(free)
+        remaining = {name: rest for name, rest in remaining.items() if name not in settled}
+
+
+@pytest.mark.parametrize(
+    ("importer", "target", "allowed"),
+    [
+        ("facefactor.methods.leed.model", "facefactor.methods.nfgan.model", False),
+        ("facefactor.methods.leed.model", "facefactor.methods.leed.losses", True),
+        ("facefactor.methods.leed.model", "facefactor.methods.nfgan", False),
+        ("facefactor.methods.leed.model", "facefactor.methods", False),
+        ("facefactor.methods.leed.model", "facefactor.data.crops", False),
+        ("facefactor.methods.leed.model", "facefactor.editing", False),
+        ("facefactor.methods.leed.model", "facefactor.files", True),
+        ("facefactor.methods.__init__", "facefactor.methods.leed.recipe", True),
+        ("facefactor.methods.__init__", "facefactor.data.crops", False),
+        ("facefactor.checkpoints", "facefactor.methods", True),
+        ("facefactor.evaluation.probes", "facefactor.methods.leed.model", False),
+        ("facefactor.cli", "facefactor.images", False),
+        ("facefactor.geometry.flow", "facefactor.factors", False),
+    ],
+)
+def test_the_rule_itself(importer: str, target: str, allowed: bool) -> None:
+    assert may_import(importer, target) is allowed
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import facefactor.data.crops",
+        "from facefactor import data",
+        "def f():\n from facefactor.data import x",
+    ],
+)
+def test_every_form_of_import_is_seen(line: str) -> None:
+    assert {part(name) for name in imported(ast.parse(line))} == {"data"}
+
+
+def runtime_imports(file: Path) -> set[str]:
+    """The top-level packages a file imports, but for those under `if TYPE_CHECKING`."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name):
+            if node.test.id == "TYPE_CHECKING":
+                node.body = []
+    return {name.split(".")[0] for name in imported(tree)}
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in METHOD_FILES if file.name in ("model.py", "losses.py")], ids=str
+)
+def test_models_and_losses_do_not_import_lightning(file: Path) -> None:
+    assert not runtime_imports(file) & {"lightning", "pytorch_lightning"}
+
+
+def test_lightning_is_imported_for_training_only() -> None:
+    users = {file for file in PACKAGE.rglob("*.py") if "lightning" in runtime_imports(file)}
+    misplaced = [
+        str(file.relative_to(PACKAGE))
+        for file in users
+        if file.name != "training.py" and file.parent.name != "training"
+    ]
+    assert not misplaced
+
+
+@pytest.mark.parametrize("banned", ["torchvision", "timm", "lpips", "mtcnn", "tensorflow"])
+def test_what_does_not_load_beside_our_torch_is_not_imported(banned: str) -> None:
+    users = [file for file in PACKAGE.rglob("*.py") if banned in runtime_imports(file)]
+    assert not users
+
+
+@pytest.mark.parametrize("module", ["facefactor", "facefactor.cli"])
+def test_importing_does_not_load_torch(module: str) -> None:
+    code = (
+        f"import sys, {module}; "
+        "print(sorted(sys.modules.keys() & {'torch', 'numpy', 'cv2', 'PIL', 'lightning', 'av'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
