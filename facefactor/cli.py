@@ -35,8 +35,8 @@ app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
 
 
-def _named(values: list[str]) -> list[str]:
-    for value in values:
+def _named(values: list[str] | None) -> list[str] | None:
+    for value in values or ():
         name, equals, rest = value.partition("=")
         if not (name and equals and rest):
             raise typer.BadParameter(f"{value!r} is not of the form name=value")

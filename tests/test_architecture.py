@@ -188,3 +188,12 @@ def test_importing_does_not_load_torch(module: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_the_doctor_can_be_asked_when_lightning_does_not_load() -> None:
+    """A broken torchvision breaks lightning's import; telling so is what the doctor is for."""
+    code = "import sys; sys.modules['lightning'] = None; import facefactor.doctor"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
