@@ -13,9 +13,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import joblib
@@ -28,6 +28,7 @@ from facefactor.perception.frozen import Frozen
 
 Photo = NDArray[np.uint8]  # (H, W, 3) RGB
 Boxes = NDArray[np.float32]  # (K, 4) left, top, right, bottom
+Scores = NDArray[np.float32]
 
 PYRAMID_FACTOR = 0.709  # about 1 / sqrt(2): each level has half the pixels of the one before
 CELL, STRIDE = 12, 2  # P-Net looks at squares of 12 pixels, every 2
@@ -60,8 +61,8 @@ class FaceDetector:
         min_face: side of the smallest face looked for, pixels of the photo; the time falls with
             its square.
         thresholds: least probability to pass P-Net, R-Net and O-Net.
-        max_side: longer photos are shrunk to this first, and `min_face` then counts pixels of the
-            shrunk photo; keeps time and memory bounded.
+        max_side: in photos longer than this, `min_face` grows in proportion; keeps time and memory
+            bounded.
     """
 
     def __init__(
@@ -82,77 +83,67 @@ class FaceDetector:
     @torch.inference_mode()
     def detect(self, photo: Photo) -> list[DetectedFace]:
         """All faces of an RGB photo (H, W, 3) uint8, the largest first; [] where there is none."""
-        height, width = photo.shape[:2]
-        shrink = min(1.0, self.max_side / max(height, width))
-        if shrink < 1:
-            photo = _resize(photo, shrink)
-        boxes = self._propose(photo)
-        boxes = self._refine(photo, boxes)
-        boxes, points, scores = self._finish(photo, boxes)
-
-        # Rounding the shrunk size makes the two scales differ a little.
-        scale = np.array([width / photo.shape[1], height / photo.shape[0]], np.float32)
-        boxes = boxes * np.tile(scale, 2) - 0.5
-        points = points * scale - 0.5
+        halvings = _halve(photo)
+        boxes = self._propose(halvings)
+        boxes = self._refine(halvings, boxes)
         faces = [
-            DetectedFace((float(b[0]), float(b[1]), float(b[2]), float(b[3])), p, float(s))
-            for b, p, s in zip(boxes, points, scores, strict=True)
+            DetectedFace(tuple((box - 0.5).tolist()), points - 0.5, float(score))
+            for box, points, score in zip(*self._finish(halvings, boxes), strict=True)
         ]
         return sorted(faces, key=lambda face: face.area, reverse=True)
 
-    def _propose(self, photo: Photo) -> Boxes:
+    def _propose(self, halvings: list[Photo]) -> Boxes:
         """P-Net over the pyramid: squares worth a closer look."""
-        height, width = photo.shape[:2]
-        found_boxes, found_scores = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)]
-        scale = CELL / self.min_face
+        height, width = halvings[0].shape[:2]
+        smallest = self.min_face * max(1.0, max(height, width) / self.max_side)
+        scale = CELL / smallest
+        found = [(np.empty((0, 4), np.float32), np.empty(0, np.float32))]
         while min(height, width) * scale >= CELL:
-            level = _resize(photo, scale)
-            regression, score = self.pnet(_to_input(level[None], self.device))
-            score = torch.sigmoid(score[0, 1] - score[0, 0])  # softmax of two
-            rows, columns = torch.nonzero(score > self.thresholds[0], as_tuple=True)
-            corner = torch.stack([columns, rows], 1).float() * STRIDE
-            boxes = _regress(
-                torch.cat([corner, corner + CELL], 1), regression[0, :, rows, columns].T
-            )
-            boxes /= boxes.new_tensor([level.shape[1] / width, level.shape[0] / height]).repeat(2)
-            kept_boxes, kept_scores = boxes.cpu().numpy(), score[rows, columns].cpu().numpy()
-            keep = suppress(kept_boxes, kept_scores, 0.5)
-            found_boxes.append(kept_boxes[keep])
-            found_scores.append(kept_scores[keep])
+            level = _shrink(halvings, scale)
+            regression, answer = self.pnet(_to_input(level[None], self.device))
+            probability = _face_probability(answer)[0]
+            rows, columns = torch.nonzero(probability > self.thresholds[0], as_tuple=True)
+            corners = torch.stack([columns, rows], 1).float() * STRIDE
+            cells = torch.cat([corners, corners + CELL], 1)
+            boxes = _regress(cells, regression[0, :, rows, columns].T).cpu().numpy()
+            # Rounding the level's size makes its two scales differ a little.
+            boxes *= np.tile(np.divide((width, height), level.shape[1::-1], dtype=np.float32), 2)
+            scores = probability[rows, columns].cpu().numpy()
+            keep = suppress(boxes, scores, 0.5)
+            found.append((boxes[keep], scores[keep]))
             scale *= PYRAMID_FACTOR
-        boxes_all, scores_all = np.concatenate(found_boxes), np.concatenate(found_scores)
-        return boxes_all[suppress(boxes_all, scores_all, 0.7)]
+        boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return boxes[suppress(boxes, scores, 0.7)]
 
-    def _refine(self, photo: Photo, boxes: Boxes) -> Boxes:
+    def _refine(self, halvings: list[Photo], boxes: Boxes) -> Boxes:
         """R-Net on squares around the boxes: those it believes in, better placed."""
-        if not len(boxes):
-            return boxes
-        squares = _squares(boxes)
-        crops = _crops(photo, squares, 24)
-        regression, score = self.rnet(_to_input(crops, self.device))
-        probability = torch.sigmoid(score[:, 1] - score[:, 0]).flatten().cpu().numpy()
-        boxes = _regress(torch.from_numpy(squares), regression.flatten(1).cpu()).numpy()
-        sure = probability > self.thresholds[1]
-        boxes, probability = boxes[sure], probability[sure]
-        return boxes[suppress(boxes, probability, 0.7)]
+        boxes, scores, _ = self._inspect(self.rnet, halvings, _squares(boxes), 24)
+        sure = scores > self.thresholds[1]
+        boxes, scores = boxes[sure], scores[sure]
+        return boxes[suppress(boxes, scores, 0.7)]
 
-    def _finish(self, photo: Photo, boxes: Boxes) -> tuple[Boxes, NDArray[Any], NDArray[Any]]:
-        """O-Net: final boxes (K, 4), points (K, 5, 2) and probabilities (K,)."""
-        if not len(boxes):
-            return boxes, np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
+    def _finish(self, halvings: list[Photo], boxes: Boxes) -> tuple[Boxes, Scores, Scores]:
+        """O-Net: boxes (K, 4), points (K, 5, 2) and probabilities (K,)."""
         squares = _squares(boxes)
-        crops = _crops(photo, squares, 48)
-        regression, points, score = self.onet(_to_input(crops, self.device))
-        probability = torch.sigmoid(score[:, 1] - score[:, 0]).flatten().cpu().numpy()
-        boxes = _regress(torch.from_numpy(squares), regression.flatten(1).cpu()).numpy()
+        boxes, scores, points = self._inspect(self.onet, halvings, squares, 48)
         # Five x, then five y, as fractions of the square.
-        fractions = points.reshape(-1, 2, 5).transpose(1, 2).cpu().numpy()
-        side = (squares[:, 2] - squares[:, 0])[:, None, None]
-        placed = squares[:, None, :2] + fractions * side
-        sure = probability > self.thresholds[2]
-        boxes, placed, probability = boxes[sure], placed[sure], probability[sure]
-        keep = suppress(boxes, probability, 0.7, of_smaller=True)
-        return boxes[keep], placed[keep], probability[keep]
+        fractions = points.reshape(-1, 2, 5).swapaxes(1, 2)
+        points = squares[:, None, :2] + fractions * (squares[:, 2] - squares[:, 0])[:, None, None]
+        sure = scores > self.thresholds[2]
+        boxes, points, scores = boxes[sure], points[sure], scores[sure]
+        keep = suppress(boxes, scores, 0.7, of_smaller=True)
+        return boxes[keep], points[keep], scores[keep]
+
+    def _inspect(
+        self, network: Frozen, halvings: list[Photo], squares: Boxes, size: int
+    ) -> tuple[Boxes, Scores, Scores]:
+        """Regressed boxes (K, 4), probabilities (K,) and the answers between, if any, (K, 10)."""
+        batches = np.array_split(squares, max(1, len(squares) // 128))  # bounds memory in crowds
+        answers = [network(_to_input(_crops(halvings, b, size), self.device)) for b in batches]
+        shift, *points, face = (torch.cat(parts).cpu() for parts in zip(*answers, strict=True))
+        boxes = _regress(torch.from_numpy(squares), shift.flatten(1)).numpy()
+        between = points[0].flatten(1) if points else face[:, :0, 0, 0]
+        return boxes, _face_probability(face).flatten().numpy(), between.numpy()
 
 
 def suppress(
@@ -164,21 +155,33 @@ def suppress(
     union, or with `of_smaller` over the smaller area of the two, which also removes boxes inside
     of others.
     """
-    left, top, right, bottom = boxes.T
-    area = (right - left) * (bottom - top)
-    order, keep = np.argsort(-scores, kind="stable"), []
-    while len(order):
-        best, order = order[0], order[1:]
-        keep.append(best)
-        width = np.minimum(right[best], right[order]) - np.maximum(left[best], left[order])
-        height = np.minimum(bottom[best], bottom[order]) - np.maximum(top[best], top[order])
-        shared = width.clip(0) * height.clip(0)
-        if of_smaller:
-            whole = np.minimum(area[best], area[order])
-        else:
-            whole = area[best] + area[order] - shared
-        order = order[shared <= overlap * whole]
-    return np.array(keep, np.intp)
+    order = np.argsort(-scores, kind="stable")
+    keep = order[:0]
+    for start in range(0, len(order), 256):  # in blocks: a crowd has 20,000 candidates
+        block = order[start : start + 256]
+        block = block[~_overlapping(boxes[keep], boxes[block], overlap, of_smaller).any(0)]
+        beats = np.triu(_overlapping(boxes[block], boxes[block], overlap, of_smaller), k=1)
+        # Each round settles at least one box more, in order of score; a few rounds settle all.
+        stays = np.ones(len(block), np.bool_)
+        while not np.array_equal(settled := np.logical_not(beats[stays].any(0)), stays):
+            stays = settled
+        keep = np.concatenate([keep, block[stays]])
+    return keep
+
+
+def _overlapping(
+    first: Boxes, second: Boxes, overlap: float, of_smaller: bool
+) -> NDArray[np.bool_]:
+    """Which boxes (A, 4) and (B, 4) share more than `overlap`: (A, B)."""
+    left, top, right, bottom = first.T[..., None]
+    left2, top2, right2, bottom2 = second.T
+    width = np.minimum(right, right2) - np.maximum(left, left2)
+    height = np.minimum(bottom, bottom2) - np.maximum(top, top2)
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    area, area2 = (right - left) * (bottom - top), (right2 - left2) * (bottom2 - top2)
+    whole = np.minimum(area, area2) if of_smaller else area + area2 - shared
+    too_much: NDArray[np.bool_] = shared > overlap * whole
+    return too_much
 
 
 class _Network(nn.Module):
@@ -255,16 +258,38 @@ def _read_arrays(name: str) -> list[NDArray[np.float32]]:
     return arrays
 
 
-def _resize(photo: Photo, scale: float) -> Photo:
-    height, width = photo.shape[:2]
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(photo, size, interpolation=how).astype(np.uint8, copy=False)
+def _halve(photo: Photo) -> list[Photo]:
+    """The photo at 1, 1/2, 1/4 … of its size, a last odd row or column left out."""
+    halvings = [photo]
+    while min(halvings[-1].shape[:2]) >= 2 * CELL:
+        last = halvings[-1]
+        height, width = last.shape[0] // 2, last.shape[1] // 2
+        even = last[: 2 * height, : 2 * width]
+        half = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
+        halvings.append(half.astype(np.uint8, copy=False))
+    return halvings
+
+
+def _nearest(halvings: list[Photo], scale: float) -> int:
+    """Which halving is the next one larger than `scale`: bilinear sampling of it does not alias."""
+    return min(max(0, math.floor(math.log2(1 / scale))), len(halvings) - 1)
+
+
+def _shrink(halvings: list[Photo], scale: float) -> Photo:
+    height, width = halvings[0].shape[:2]
+    size = max(CELL, round(width * scale)), max(CELL, round(height * scale))
+    image = cv2.resize(halvings[_nearest(halvings, scale)], size, interpolation=cv2.INTER_LINEAR)
+    return image.astype(np.uint8, copy=False)
 
 
 def _to_input(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """(N, H, W, 3) -> (N, 3, H, W), [-1, 1]."""
+    """(N, H, W, 3) -> (N, 3, H, W) in [-1, 1], channels last in memory: pooling is faster so."""
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().sub(127.5).div(128)
+
+
+def _face_probability(answer: Tensor) -> Tensor:
+    """The softmax of (N, 2, H, W) for "face", (N, H, W)."""
+    return torch.sigmoid(answer[:, 1] - answer[:, 0])
 
 
 def _regress(boxes: Tensor, shift: Tensor) -> Tensor:
@@ -274,24 +299,25 @@ def _regress(boxes: Tensor, shift: Tensor) -> Tensor:
 
 
 def _squares(boxes: Boxes) -> Boxes:
-    """The squares around the same centres as wide as each box's longer side, on whole pixels."""
+    """The squares around the same centres as wide as each box's longer side."""
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    side = np.rint((boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)).clip(1)
-    corner = np.rint(centre - side / 2)
-    return np.concatenate([corner, corner + side], 1).astype(np.float32)
+    half_side = (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True).clip(1) / 2
+    return np.concatenate([centre - half_side, centre + half_side], 1)
 
 
-def _crops(photo: Photo, squares: Boxes, size: int) -> NDArray[np.uint8]:
+def _crops(halvings: list[Photo], squares: Boxes, size: int) -> NDArray[np.uint8]:
     """The squares cut out and resized, (K, size, size, 3); black outside of the photo."""
-    height, width = photo.shape[:2]
-    crops = np.zeros((len(squares), size, size, 3), np.uint8)
-    for crop, (left, top, right, bottom) in zip(crops, squares.astype(int), strict=True):
-        inside: NDArray[Any] = photo[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-        if not inside.size:
-            continue
-        if min(left, top) < 0 or right > width or bottom > height:
-            padding = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
-            inside = cv2.copyMakeBorder(inside, *padding, cv2.BORDER_CONSTANT)
-        how = cv2.INTER_AREA if right - left > size else cv2.INTER_LINEAR
-        cv2.resize(inside, (size, size), dst=crop, interpolation=how)
+    crops = np.empty((len(squares), size, size, 3), np.uint8)
+    for crop, (left, top, right, _) in zip(crops, squares.tolist(), strict=True):
+        half = _nearest(halvings, size / (right - left))
+        step = (right - left) / size / 2**half  # pixels of the halving per pixel of the crop
+        to_photo = np.array([[step, 0, left / 2**half], [0, step, top / 2**half]])
+        to_photo[:, 2] += step / 2 - 0.5  # from pixel edges to pixel centres
+        cv2.warpAffine(
+            halvings[half],
+            to_photo,
+            (size, size),
+            dst=crop,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        )
     return crops
