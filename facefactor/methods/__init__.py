@@ -1,0 +1,11 @@
+"""The methods by name; each is a folder that holds one paper and imports no other method.
+
+A method is seen through its `recipe` module: `Recipe` (a frozen dataclass), `PRESETS` (name ->
+Recipe), `build(recipe)` (the untrained model) and `stages(recipe, model, instrument)`.
+"""
+
+from types import ModuleType
+
+from facefactor.methods.facecycle import recipe as facecycle
+
+METHODS: dict[str, ModuleType] = {"facecycle": facecycle}

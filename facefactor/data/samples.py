@@ -1,0 +1,116 @@
+"""Training batches from faces already cut: a batch is a function of (seed, step) and nothing else.
+
+That is what lets a killed run continue to the very same weights: no generator state is saved, the
+batch of step 1,000 is drawn afresh from its number.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from kornia.augmentation import ColorJiggle, RandomAffine
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from facefactor.data.records import FaceRecord
+
+
+class FacePairs(Dataset[Tensor]):
+    """Batch number `step` of face pairs, (P, 2, 3, S, S) in [0, 1].
+
+    A pair is two photos of one person where there are several (frames of a clip, or photos of a
+    subject), else a photo and its mirror image; with `flip_probability` a mirror image in any
+    case. A partner photo takes over the first one's colour mean and deviation: photos of one
+    person differ in light, frames of one clip do not, and light is no expression.
+
+    Args:
+        faces: (N, S, S, 3) uint8.
+        records: N of them; `clip`, else `subject`, says which photos show one person.
+        strangers: pair each face with any other face instead (stage 2 of FaceCycle).
+    """
+
+    def __init__(
+        self,
+        faces: NDArray[np.uint8],
+        records: Sequence[FaceRecord],
+        pairs: int,
+        seed: int,
+        flip_probability: float = 0.5,
+        strangers: bool = False,
+    ) -> None:
+        if len(faces) < 2:
+            raise ValueError(f"{len(faces)} faces are too few to train on; at least 2 are needed")
+        self.faces = faces
+        self.pairs = pairs
+        self.seed = seed
+        self.flip_probability = flip_probability
+        self.strangers = strangers
+        self.partners = _photos_of_same_person(records)
+        self.move = RandomAffine(
+            degrees=3, translate=(0.02, 0.02), scale=(0.95, 1.05), padding_mode="border"
+        )
+        self.jitter = ColorJiggle(0.05, 0.05, 0.05, 0.01, p=0.8)
+
+    def __getitem__(self, step: int) -> Tensor:
+        draw = np.random.default_rng((self.seed, step))
+        chosen = [self._pair(draw) for _ in range(self.pairs)]
+        pairs = torch.from_numpy(np.stack(chosen)).permute(0, 1, 4, 2, 3).float() / 255
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(draw.integers(2**62)))
+            return self._augment(pairs)
+
+    def _pair(self, draw: np.random.Generator) -> NDArray[np.uint8]:
+        """(2, S, S, 3) uint8."""
+        first = int(draw.integers(len(self.faces)))
+        face = self.faces[first]
+        mirrored = draw.random() < 0.5
+        others = self.partners[first]
+        if self.strangers:
+            other = self.faces[
+                (first + 1 + int(draw.integers(len(self.faces) - 1))) % len(self.faces)
+            ]
+        elif len(others) > 0 and draw.random() >= self.flip_probability:
+            other = match_colour(self.faces[others[int(draw.integers(len(others)))]], face)
+            if draw.random() < 0.5:
+                other = other[:, ::-1]
+        else:
+            other = face[:, ::-1]
+        if mirrored:
+            face, other = face[:, ::-1], other[:, ::-1]
+        return np.stack([face, other])
+
+    def _augment(self, pairs: Tensor) -> Tensor:
+        """Small motions for each face, one colour jitter for both faces of a pair."""
+        moved = self.move(pairs.flatten(0, 1)).unflatten(0, (-1, 2))
+        tall = moved.transpose(1, 2).flatten(2, 3)  # (P, 3, 2S, S): one image a pair
+        return self.jitter(tall).unflatten(2, (2, -1)).transpose(1, 2).clamp(0, 1).contiguous()
+
+
+def match_colour(face: NDArray[np.uint8], like: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`face` with the mean and standard deviation per channel of `like`, both (S, S, 3) uint8."""
+    wanted, given = like.astype(np.float32), face.astype(np.float32)
+    gain = wanted.std(axis=(0, 1)) / np.maximum(given.std(axis=(0, 1)), 1)
+    matched = (given - given.mean(axis=(0, 1))) * gain + wanted.mean(axis=(0, 1))
+    return np.clip(np.rint(matched), 0, 255).astype(np.uint8)
+
+
+def _photos_of_same_person(records: Sequence[FaceRecord]) -> list[NDArray[np.int64]]:
+    """For each record, the indices of the other photos of its clip, or of its subject."""
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    keys: list[tuple[str, str] | None] = []
+    for index, record in enumerate(records):
+        name = record.clip or record.subject
+        # two data sets may number their people alike
+        keys.append(
+            (str(record.path.parent) if record.clip is None else "", name) if name else None
+        )
+        if (key := keys[-1]) is not None:
+            groups[key].append(index)
+    return [
+        np.array([other for other in (groups[key] if key else []) if other != index], np.int64)
+        for index, key in enumerate(keys)
+    ]

@@ -1,0 +1,160 @@
+"""FaceCycle: a face is a mean face, given an identity, moved by an expression.
+
+Chang, Chen and Chiu, "Learning Facial Representations from the Cycle-consistency of Face",
+ICCV 2021. `networks.py` holds the encoders and decoders, `training.py` the two stages,
+`recipe.py` the published settings, `README.md` what the paper leaves open and what we chose.
+
+Inside, images live in the ImageNet-normalised space in which the paper trains; faces in [0, 1]
+come in through `to_images` and leave through `to_faces`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from facefactor.factors import FactorName, Factors, FactorSpec, ModelSpec
+from facefactor.geometry.flow import FlowInverse, Padding, compose_flows, invert_flow, warp
+from facefactor.methods.facecycle.networks import (
+    ExpressionDecoder,
+    FaceEncoder,
+    FlowDecoder,
+    IdentityDecoder,
+)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class FaceCycle(nn.Module):
+    """All networks of Fig. 2.
+
+    Args:
+        stem: images (N, 3, H, W) -> maps at 1/2 and 1/4 (conv2_1 and conv3_1 of the paper).
+        flow_inverse: how the backward flow comes from the forward one (Eq. 3).
+        padding: what a warp reads outside the image; in the normalised space 0 is mean grey.
+    """
+
+    mean: Tensor
+    std: Tensor
+    mean_face: Tensor
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        expression_encoder: FaceEncoder,
+        flow_decoder: FlowDecoder,
+        expression_decoder: ExpressionDecoder,
+        identity_encoder: FaceEncoder,
+        identity_decoder: IdentityDecoder,
+        flow_inverse: FlowInverse,
+        padding: Padding,
+        code_size: int = 256,
+        image_size: int = 64,
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        self.expression_encoder = expression_encoder
+        self.flow_decoder = flow_decoder
+        self.expression_decoder = expression_decoder
+        self.identity_encoder = identity_encoder
+        self.identity_decoder = identity_decoder
+        self.flow_inverse: FlowInverse = flow_inverse
+        self.padding: Padding = padding
+        self.code_size = code_size
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        # the mean face over the training set; stage 2 follows it, decoding without a photo uses it
+        self.register_buffer("mean_face", torch.zeros(3, image_size, image_size))
+        self.spec = ModelSpec(
+            name="facecycle",
+            crop="facecycle",
+            image_size=image_size,
+            channels=3,
+            factors={
+                "identity": FactorSpec(
+                    (code_size,),
+                    "what a neutral face has and the mean face lacks (Sec. 1)",
+                    owns=("neutral_face",),
+                ),
+                "expression": FactorSpec(
+                    (code_size,),
+                    "what moves a face away from its neutral face, head pose included (Sec. 1)",
+                    covers=("pose",),
+                ),
+            },
+        )
+
+    def to_images(self, faces: Tensor) -> Tensor:
+        """Faces in [0, 1] -> the normalised space of the networks."""
+        return (faces - self.mean) / self.std
+
+    def to_faces(self, images: Tensor) -> Tensor:
+        """Network images -> RGB, not clamped, so that gradients survive at the ends."""
+        return images * self.std + self.mean
+
+    def flows(self, expression: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward (face to neutral) and backward flow of codes (N, D); each (N, 2, h, w) (Eq. 3).
+
+        The flow of the zero code is taken off: then zero is the neutral expression, exactly.
+        """
+        at_rest = self.flow_decoder(torch.zeros_like(expression[:1]))
+        forward = (self.flow_decoder(expression) - at_rest).float().clamp(-1, 1)
+        return forward, invert_flow(forward, self.flow_inverse)
+
+    def express(self, images: Tensor, flow: Tensor | None) -> Tensor:
+        """D_exp on the features of `images`, moved by `flow`; None redraws without motion."""
+        features = self.stem(images)
+        if flow is None:
+            return self.expression_decoder(*features)
+        half, quarter = features
+        moved = [warp(maps, flow, self.padding) for maps in features]
+        means = [maps.mean(dim=(2, 3), keepdim=True) for maps in (half, quarter)]
+        return self.expression_decoder(*moved, filling=means)
+
+    def deidentify(self, neutral: Tensor, identity: Tensor) -> Tensor:
+        """Neutral image -> mean face (Eq. 10, 11)."""
+        return self.identity_decoder.deidentify(self.stem(neutral)[1], identity)
+
+    def reidentify(self, mean_face: Tensor, identity: Tensor) -> Tensor:
+        """Mean face -> neutral image of the person with code `identity` (Eq. 12)."""
+        return self.identity_decoder.reidentify(self.stem(mean_face)[1], identity)
+
+    def encode(self, faces: Tensor) -> Factors:
+        images = self.to_images(faces)
+        expression = self.expression_encoder(images)
+        forward, _ = self.flows(expression)
+        neutral = self.express(images, forward)
+        return Factors(
+            {"identity": self.identity_encoder(images), "expression": expression},
+            {"neutral_face": self.to_faces(neutral).clamp(0, 1)},
+        )
+
+    def decode(self, factors: Factors) -> Tensor:
+        """Re-expression of the neutral face (Eq. 6); without one, of the mean face given the
+        identity (Eq. 12)."""
+        expression = factors["expression"]
+        if "neutral_face" in factors.residual:
+            neutral = self.to_images(factors.residual["neutral_face"])
+        else:
+            mean_face = self.mean_face.expand(len(expression), -1, -1, -1)
+            neutral = self.reidentify(mean_face, factors["identity"])
+        _, backward = self.flows(expression)
+        return self.to_faces(self.express(neutral, backward)).clamp(0, 1)
+
+    def neutral(self, name: FactorName) -> Tensor:
+        """The zero code: no motion. A person cannot be left out."""
+        if name != "expression":
+            raise ValueError(f"facecycle has no neutral {name}; it has one for expression")
+        return torch.zeros(self.code_size, device=self.mean_face.device)
+
+    def edit_flow(self, before: Factors, after: Factors) -> Tensor:
+        """Flow that takes the photo's own pixels to the edited face, (N, 2, h, w).
+
+        The photo goes to its neutral face by the forward flow, from there by the backward flow of
+        the new expression; an edit that changes nothing gives zero.
+        """
+        forward, undone = self.flows(before["expression"])
+        _, backward = self.flows(after["expression"])
+        there_and_back = compose_flows(forward, undone)
+        return compose_flows(forward, backward) - there_and_back

@@ -1,0 +1,244 @@
+"""Settings of FaceCycle: published sizes and losses, and a size that two CPU cores can train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from facefactor.geometry.flow import FlowInverse, Padding
+from facefactor.methods.facecycle.losses import ExpressionWeights, IdentityWeights
+from facefactor.methods.facecycle.model import FaceCycle
+from facefactor.methods.facecycle.networks import (
+    ExpressionDecoder,
+    FaceEncoder,
+    FlowDecoder,
+    IdentityDecoder,
+    LearnedStem,
+)
+from facefactor.perception.frozen import Frozen
+from facefactor.perception.vgg import load_vgg19
+from facefactor.stages import Stage
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what is trained and how; data and machine aside."""
+
+    # sizes
+    stem: Literal["vgg19", "learned"]
+    width: int  # of encoders and flow decoder
+    half: int  # channels of the stem's maps at 1/2 resolution
+    quarter: int  # at 1/4
+    full: int  # of the decoders at full resolution
+    expression_blocks: int
+    identity_blocks: int
+    # initial state and geometry
+    linear_std: float
+    flow_inverse: FlowInverse
+    padding: Padding
+    # objective
+    instrument: str  # frozen network behind the perceptual terms
+    expression: ExpressionWeights
+    identity: IdentityWeights
+    mean_from: Literal["swap", "batch_mean"]
+    # schedule
+    batch_size: int  # images a step; half as many pairs
+    expression_images: int  # seen in stage 1
+    identity_images: int  # seen in stage 2
+    expression_rate: float
+    identity_rate: float
+    expression_betas: tuple[float, float]
+    identity_betas: tuple[float, float]
+    drop_at: float  # share of a stage after which its learning rate falls to a tenth
+    code_size: int = 256
+    image_size: int = 64
+
+
+_PAPER = Recipe(
+    stem="vgg19",
+    width=64,
+    half=128,
+    quarter=256,
+    full=128,
+    expression_blocks=8,
+    identity_blocks=7,
+    linear_std=0.01,
+    flow_inverse="paper",
+    padding="zeros",
+    instrument="vgg19",
+    expression=ExpressionWeights(
+        cycle=1.0,
+        swapped_cycle=0.0,
+        reexpression=1.0,
+        warped_neutral=0.0,
+        autoencoding=0.0,
+        swapped_cycle_ssim=0.0,
+        reexpression_ssim=0.0,
+        autoencoding_ssim=0.0,
+        gram=0.0,
+        warped_gram=0.0,
+        perceptual=0.05,  # lambda of Eq. 8
+        symmetry=0.0,
+        warped_symmetry=0.0,
+    ),
+    identity=IdentityWeights(
+        reidentity=1.0,
+        identity_perceptual=0.05,  # lambda of Eq. 16
+        reexpression=0.0,
+        warped_neutral=0.0,
+        reexpression_ssim=0.0,
+        warped_neutral_ssim=0.0,
+        gram=0.0,
+        symmetry=0.0,
+        margin=1.0,
+    ),
+    mean_from="swap",
+    batch_size=32,
+    expression_images=40 * 2 * 299_085,  # 40 epochs of one pair a clip (Sec. 3.1)
+    identity_images=20 * 2 * 299_085,
+    expression_rate=5e-5,
+    identity_rate=1e-4,
+    expression_betas=(0.5, 0.999),
+    identity_betas=(0.5, 0.999),
+    drop_at=0.5,
+)
+
+_CODE_EXPRESSION = ExpressionWeights(
+    cycle=0.0,
+    swapped_cycle=1.5,
+    reexpression=1.0,
+    warped_neutral=1.0,
+    autoencoding=1.0,
+    swapped_cycle_ssim=7.5,
+    reexpression_ssim=5.0,
+    autoencoding_ssim=5.0,
+    gram=0.01,
+    warped_gram=0.01,
+    perceptual=0.0,
+    symmetry=1.5,
+    warped_symmetry=0.75,
+)
+_CODE_IDENTITY = IdentityWeights(
+    reidentity=1.0,
+    identity_perceptual=0.0,
+    reexpression=1.0,
+    warped_neutral=0.8,
+    reexpression_ssim=5.0,
+    warped_neutral_ssim=4.0,
+    gram=0.01,
+    symmetry=1.5,
+    margin=1.0,
+)
+_CODE = replace(
+    _PAPER,
+    expression=_CODE_EXPRESSION,
+    identity=_CODE_IDENTITY,
+    mean_from="batch_mean",
+    identity_betas=(0.5, 0.9),
+)
+_SMALL = replace(
+    _CODE,
+    stem="learned",
+    width=32,
+    half=48,
+    quarter=96,
+    full=24,
+    expression_blocks=4,
+    identity_blocks=4,
+    linear_std=0.02,
+    flow_inverse="first_order",
+    padding="border",
+    instrument="mobilefacenet",
+    expression=replace(_CODE_EXPRESSION, gram=0.1, warped_gram=0.0, perceptual=0.5),
+    identity=replace(_CODE_IDENTITY, gram=0.05, identity_perceptual=0.5),
+    expression_images=300_000,
+    identity_images=100_000,
+    expression_rate=2e-4,
+    identity_rate=4e-4,
+    identity_betas=(0.5, 0.999),
+    drop_at=0.75,
+)
+# by name: sizes `paper` and `small`, objectives as printed and as in the released code
+PRESETS: Mapping[str, Recipe] = {
+    "paper": _PAPER,
+    "code": _CODE,
+    "small": _SMALL,
+    "small-paper": replace(
+        _SMALL,
+        # the printed objective, plus the autoencoding term without which a stem cannot be learnt
+        expression=replace(_PAPER.expression, autoencoding=1.0),
+        identity=_PAPER.identity,
+        mean_from="swap",
+    ),
+}
+
+
+def build(recipe: Recipe, vgg19: Path | None = None) -> FaceCycle:
+    """The model of `recipe`, untrained; its VGG19 stem (if any) is frozen.
+
+    Args:
+        vgg19: torchvision's state dict; None gives fixed random weights, which a checkpoint's
+            own stem replaces on loading.
+    """
+    stem: nn.Module
+    if recipe.stem == "vgg19":
+        stem = Frozen(load_vgg19(("conv2_1", "conv3_1"), vgg19))
+    else:
+        stem = LearnedStem(recipe.half, recipe.quarter)
+    code = recipe.code_size
+    return FaceCycle(
+        stem=stem,
+        expression_encoder=FaceEncoder(recipe.width, code, recipe.linear_std),
+        flow_decoder=FlowDecoder(recipe.width, code),
+        expression_decoder=ExpressionDecoder(
+            recipe.half, recipe.quarter, recipe.full, recipe.expression_blocks
+        ),
+        identity_encoder=FaceEncoder(recipe.width, code, recipe.linear_std),
+        identity_decoder=IdentityDecoder(
+            recipe.quarter, recipe.half, recipe.full, recipe.identity_blocks, code
+        ),
+        flow_inverse=recipe.flow_inverse,
+        padding=recipe.padding,
+        code_size=code,
+        image_size=recipe.image_size,
+    )
+
+
+def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module) -> list[Stage]:
+    """Stage 1 and stage 2; a stage is built when it starts, because it freezes parts of `model`."""
+    # Lightning takes seconds to import and editing does not need it
+    from facefactor.methods.facecycle.training import ExpressionStage, IdentityStage
+
+    seen = Frozen(instrument)
+
+    def expression() -> ExpressionStage:
+        return ExpressionStage(
+            model,
+            seen,
+            recipe.expression,
+            recipe.expression_rate,
+            recipe.expression_betas,
+            steps=recipe.expression_images // recipe.batch_size,
+            drop_at=recipe.drop_at,
+        )
+
+    def identity() -> IdentityStage:
+        return IdentityStage(
+            model,
+            seen,
+            recipe.identity,
+            recipe.mean_from,
+            recipe.identity_rate,
+            recipe.identity_betas,
+            steps=recipe.identity_images // recipe.batch_size,
+            drop_at=recipe.drop_at,
+        )
+
+    return [
+        Stage("expression", expression, "pairs", recipe.expression_images, recipe.batch_size),
+        Stage("identity", identity, "faces", recipe.identity_images, recipe.batch_size),
+    ]

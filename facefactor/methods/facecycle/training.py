@@ -1,0 +1,236 @@
+"""The two stages of FaceCycle: first expression, then identity with expression frozen (Sec. 3.1).
+
+Each stage is one optimiser on one sum of named terms. Weights of zero switch terms off: the
+published objective and the released code's are two settings of the same step (`recipe.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facefactor.geometry.flow import flow_magnitude_px, folded_share, warp
+from facefactor.losses.perceptual import gram_distance
+from facefactor.losses.reconstruction import ssim_loss
+from facefactor.losses.symmetry import symmetry_loss
+from facefactor.methods.facecycle.losses import (
+    ExpressionWeights,
+    IdentityWeights,
+    margin_loss,
+    perceptual_loss,
+    swap_halves,
+)
+from facefactor.methods.facecycle.model import FaceCycle
+
+
+class FaceCycleStage(LightningModule):
+    """What both stages share: the optimiser of the paper and the logging of named terms.
+
+    Args:
+        instrument: frozen network, faces in [0, 1] -> feature maps, for the perceptual terms.
+        steps: length of the stage; the learning rate falls to a tenth at `drop_at` of it.
+    """
+
+    def __init__(
+        self,
+        model: FaceCycle,
+        instrument: nn.Module,
+        learning_rate: float,
+        betas: tuple[float, float],
+        steps: int,
+        drop_at: float,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.instrument = instrument
+        self.learning_rate = learning_rate
+        self.betas = betas
+        self.drop_step = max(1, int(steps * drop_at))
+
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]
+        trained = [weight for weight in self.parameters() if weight.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=self.learning_rate, betas=self.betas)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [self.drop_step], gamma=0.1)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def see(self, images: Tensor) -> list[Tensor]:
+        """Feature maps of network images through the instrument."""
+        return list(self.instrument(self.model.to_faces(images)))
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """Log each (already weighted) term under its name and return their sum."""
+        loss = torch.stack(list(terms.values())).sum()
+        self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
+        self.log("loss", loss.detach(), prog_bar=True)
+        return loss
+
+
+class ExpressionStage(FaceCycleStage):
+    """Stage 1: E_exp, D_flow, D_exp (and a learned stem) from pairs of one person."""
+
+    def __init__(
+        self,
+        model: FaceCycle,
+        instrument: nn.Module,
+        weights: ExpressionWeights,
+        learning_rate: float,
+        betas: tuple[float, float],
+        steps: int,
+        drop_at: float,
+    ) -> None:
+        super().__init__(model, instrument, learning_rate, betas, steps, drop_at)
+        self.weights = weights
+        for part in (model.identity_encoder, model.identity_decoder):
+            part.requires_grad_(False)
+
+    def training_step(self, pairs: Tensor, batch_index: int) -> Tensor:
+        """`pairs`: (P, 2, 3, H, W) faces in [0, 1], two of one person."""
+        model, weights = self.model, self.weights
+        images = model.to_images(pairs.transpose(0, 1).flatten(0, 1))  # (2P, 3, H, W)
+        codes = model.expression_encoder(images)
+        forward, backward = model.flows(codes)
+        neutral = model.express(images, forward)  # Eq. 5
+        warped = warp(images, forward, model.padding)
+        partner = swap_halves(neutral)
+
+        redrawn = model.express(partner, backward)  # F'' of Eq. 8
+        warped_neutral = warp(partner, backward, model.padding)
+        cycled = warp(swap_halves(warped), backward, model.padding)
+        terms = {
+            "reexpression": weights.reexpression * F.l1_loss(redrawn, images),
+            "reexpression_ssim": weights.reexpression_ssim * ssim_loss(redrawn, images),
+            "warped_neutral": weights.warped_neutral * F.l1_loss(warped_neutral, images),
+            "swapped_cycle": weights.swapped_cycle * F.l1_loss(cycled, images),
+            "swapped_cycle_ssim": weights.swapped_cycle_ssim * ssim_loss(cycled, images),
+            "symmetry": weights.symmetry * symmetry_loss(neutral),
+            "warped_symmetry": weights.warped_symmetry * symmetry_loss(warped),
+        }
+        if weights.cycle:
+            same = warp(warped, backward, model.padding)
+            terms["cycle"] = weights.cycle * F.l1_loss(same, images)  # Eq. 4
+        if weights.autoencoding:
+            copied = model.express(images, None)
+            terms["autoencoding"] = weights.autoencoding * F.l1_loss(copied, images)
+            terms["autoencoding_ssim"] = weights.autoencoding_ssim * ssim_loss(copied, images)
+        terms |= self._instrument_terms(images, redrawn, neutral, [warped_neutral, cycled])
+        self._watch(codes, forward)
+        return self.total(terms)
+
+    def _instrument_terms(
+        self, images: Tensor, redrawn: Tensor, neutral: Tensor, warped: list[Tensor]
+    ) -> dict[str, Tensor]:
+        weights = self.weights
+        if not (weights.gram or weights.perceptual):
+            return {}
+        with torch.no_grad():  # once a step: all comparisons share these
+            targets = self.see(images)
+        seen = self.see(redrawn)
+        terms = {}
+        if weights.perceptual:
+            terms["perceptual"] = weights.perceptual * perceptual_loss(seen, targets)
+        if weights.gram:
+            distance = gram_distance(seen, targets) + gram_distance(self.see(neutral), targets)
+            terms["gram"] = weights.gram * distance
+        if weights.warped_gram:
+            distances = [gram_distance(self.see(image), targets) for image in warped]
+            terms["warped_gram"] = weights.warped_gram * torch.stack(distances).sum()
+        return terms
+
+    def _watch(self, codes: Tensor, forward: Tensor) -> None:
+        """Zero flow is a minimum of Eq. 4 and the initial state: show whether it was left."""
+        size = self.model.spec.image_size
+        self.log("flow_px", flow_magnitude_px(forward.detach(), size).mean(), prog_bar=True)
+        self.log("folded", folded_share(forward.detach()).mean())
+        self.log("code_std", codes.detach().std(dim=0).mean(), prog_bar=True)
+
+
+class IdentityStage(FaceCycleStage):
+    """Stage 2: E_id and D_id with both MLPs, from pairs of people; stage 1 is frozen.
+
+    Args:
+        mean_from: whose mean face each neutral face is rebuilt from: the "swap" partner's (Eq. 14
+            and 15) or the mean over the batch (released code).
+    """
+
+    def __init__(
+        self,
+        model: FaceCycle,
+        instrument: nn.Module,
+        weights: IdentityWeights,
+        mean_from: Literal["swap", "batch_mean"],
+        learning_rate: float,
+        betas: tuple[float, float],
+        steps: int,
+        drop_at: float,
+    ) -> None:
+        super().__init__(model, instrument, learning_rate, betas, steps, drop_at)
+        self.weights = weights
+        self.mean_from = mean_from
+        # also out of training mode: no noise in the neutral faces this stage learns from
+        model.requires_grad_(False).eval()
+        for part in (model.identity_encoder, model.identity_decoder):
+            part.requires_grad_(True).train()
+
+    def training_step(self, pairs: Tensor, batch_index: int) -> Tensor:
+        """`pairs`: (P, 2, 3, H, W) faces in [0, 1], two people (or two photos; no label is read)."""
+        model, weights = self.model, self.weights
+        images = model.to_images(pairs.transpose(0, 1).flatten(0, 1))  # (2P, 3, H, W)
+        with torch.no_grad():
+            forward, backward = model.flows(model.expression_encoder(images))
+            neutral = model.express(images, forward)
+        identity = model.identity_encoder(images)  # Eq. 9
+        mean_faces = model.deidentify(neutral, identity)  # Eq. 10
+        if self.mean_from == "swap":
+            shared = swap_halves(mean_faces)
+        else:
+            shared = mean_faces.mean(dim=0, keepdim=True)
+        self._follow_mean_face(mean_faces)
+        rebuilt = model.reidentify(shared, identity)  # Eq. 12, 14, 15
+
+        redrawn = model.express(rebuilt, backward)
+        warped = warp(rebuilt, backward, model.padding)
+        terms = {
+            "reidentity": weights.reidentity * F.l1_loss(rebuilt, neutral),
+            "reexpression": weights.reexpression * F.l1_loss(redrawn, images),
+            "warped_neutral": weights.warped_neutral * F.l1_loss(warped, images),
+            "reexpression_ssim": weights.reexpression_ssim * ssim_loss(redrawn, images),
+            "warped_neutral_ssim": weights.warped_neutral_ssim * ssim_loss(warped, images),
+            "symmetry": weights.symmetry * symmetry_loss(rebuilt),
+            "margin": weights.margin * margin_loss(mean_faces, neutral),
+        }
+        terms |= self._instrument_terms(images, neutral, rebuilt, [redrawn, warped])
+        self.log("code_std", identity.detach().std(dim=0).mean(), prog_bar=True)
+        spread = mean_faces.detach().std(dim=0).mean()  # zero when all agree on one mean face
+        self.log("mean_face_spread", spread, prog_bar=True)
+        return self.total(terms)
+
+    def _instrument_terms(
+        self, images: Tensor, neutral: Tensor, rebuilt: Tensor, others: list[Tensor]
+    ) -> dict[str, Tensor]:
+        weights = self.weights
+        terms = {}
+        if weights.identity_perceptual:
+            with torch.no_grad():
+                person = self.see(neutral)
+            distance = perceptual_loss(self.see(rebuilt), person)
+            terms["identity_perceptual"] = weights.identity_perceptual * distance
+        if weights.gram:
+            with torch.no_grad():
+                targets = self.see(images)
+            distance = torch.stack([gram_distance(self.see(x), targets) for x in others]).sum()
+            terms["gram"] = weights.gram * distance
+        return terms
+
+    @torch.no_grad()
+    def _follow_mean_face(self, mean_faces: Tensor) -> None:
+        """Exponential average for decoding without a photo; the first batch sets it."""
+        batch_mean = mean_faces.detach().mean(dim=0)
+        keep = 0.99 if self.model.mean_face.any() else 0.0
+        self.model.mean_face.lerp_(batch_mean, 1 - keep)

@@ -1,0 +1,20 @@
+"""Adaptive instance normalisation (Huang and Belongie 2017)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def adain(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Give every channel of `features` a new spatial mean and standard deviation.
+
+    Args:
+        features: (N, C, H, W).
+        mean, deviation: (N, C), the statistics the result has (biased deviation, over H x W).
+
+    Returns:
+        (N, C, H, W); a constant channel comes out as its `mean`.
+    """
+    normalised = F.instance_norm(features.float(), eps=1e-8)
+    return normalised * deviation[:, :, None, None] + mean[:, :, None, None]

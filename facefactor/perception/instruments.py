@@ -1,0 +1,85 @@
+"""Frozen networks by name, from a folder of the user's: what a loss or a measurement looks through.
+
+The folder is `FACEFACTOR_WEIGHTS`, or one given. Nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from facefactor.errors import FaceFactorError
+from facefactor.perception.recognition import FeatureMaps, load_mobilefacenet
+from facefactor.perception.vgg import NormalisedForVGG, load_vgg19
+
+_LOSS_LAYERS = ("conv2_1", "conv3_1", "conv4_1")
+
+
+class InstrumentError(FaceFactorError, ValueError):
+    """A frozen network that is asked for and not at hand; says which file and where to put it."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    files: tuple[str, ...]  # names to look for, in this order
+    origin: str  # where a user gets it
+
+
+_SOURCES = {
+    "vgg19": _Source(
+        ("vgg19-dcbb9e9d.pth", "vgg19.pth", "vgg19.safetensors"),
+        "torchvision's VGG19_Weights.IMAGENET1K_V1 state dict",
+    ),
+    "mobilefacenet": _Source(
+        ("mobilefacenet_ms1m.safetensors",), "foamliu/MobileFaceNet as safetensors (Apache-2.0)"
+    ),
+}
+
+
+def find_weights(name: str, folder: Path | None = None) -> Path:
+    """The file of a frozen network.
+
+    Raises:
+        InstrumentError: unknown name, no folder set, or none of its files there.
+    """
+    if name not in _SOURCES:
+        raise InstrumentError(f"no instrument {name!r}; there are {', '.join(feature_networks())}")
+    source = _SOURCES[name]
+    top = folder or (Path(os.environ["FACEFACTOR_WEIGHTS"]) if _weights_set() else None)
+    if top is None:
+        raise InstrumentError(
+            f"{name} is needed and FACEFACTOR_WEIGHTS names no folder; put {source.files[0]} "
+            f"({source.origin}) into a folder and set FACEFACTOR_WEIGHTS to it"
+        )
+    for file in source.files:
+        if (top / file).is_file():
+            return top / file
+    raise InstrumentError(
+        f"{top}: none of {', '.join(source.files)} here; get {source.origin} and put it there"
+    )
+
+
+def feature_networks() -> tuple[str, ...]:
+    """Names that `feature_network` takes."""
+    return (*_SOURCES, "random_vgg19")
+
+
+def feature_network(name: str, folder: Path | None = None) -> nn.Module:
+    """Faces (N, 3, H, W) in [0, 1] -> a list of feature maps, coarser and coarser.
+
+    vgg19: conv2_1, conv3_1, conv4_1 after ReLU. mobilefacenet: a face recogniser's first three
+    scales. random_vgg19: fixed random weights of preserved variance; weak, label what it makes.
+    """
+    if name == "random_vgg19":
+        return NormalisedForVGG(load_vgg19(_LOSS_LAYERS, None))
+    path = find_weights(name, folder)
+    if name == "vgg19":
+        return NormalisedForVGG(load_vgg19(_LOSS_LAYERS, path))
+    return FeatureMaps(load_mobilefacenet(path))
+
+
+def _weights_set() -> bool:
+    return bool(os.environ.get("FACEFACTOR_WEIGHTS"))

@@ -1,0 +1,109 @@
+"""VGG19 feature maps (Simonyan and Zisserman 2015), as perceptual losses and stems use them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+_WIDTHS = {"conv1": (64, 64), "conv2": (128, 128), "conv3": (256,) * 4, "conv4": (512,) * 4}
+_LAYERS = tuple(
+    (f"{block}_{index + 1}", width)
+    for block, widths in _WIDTHS.items()
+    for index, width in enumerate(widths)
+)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class VGG19(nn.Module):
+    """VGG19 up to `last`, giving the maps named in `layers`, each after its ReLU.
+
+    `features` has torchvision's numbering, so its state dict loads as is. Weights start random:
+    variance-preserving (He), which is what a result must be labelled with when no file is loaded.
+
+    Args:
+        layers: in order, for example ("conv2_1", "conv3_1", "conv4_1").
+    """
+
+    def __init__(self, layers: tuple[str, ...]) -> None:
+        super().__init__()
+        self.layers = layers
+        modules: list[nn.Module] = []
+        self.taps: dict[int, str] = {}
+        channels = 3
+        for (name, width), following in pairwise([*_LAYERS, ("end", 0)]):
+            modules += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+            if name in layers:
+                self.taps[len(modules) - 1] = name
+            if name == layers[-1]:
+                break
+            if following[0].endswith("_1"):
+                modules.append(nn.MaxPool2d(2))
+        if tuple(self.taps.values()) != layers:
+            raise ValueError(f"layers {layers} are not in VGG19's order {[n for n, _ in _LAYERS]}")
+        self.features = nn.Sequential(*modules)
+        for module in modules:
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Maps of ImageNet-normalised images (N, 3, H, W), one per name in `layers`."""
+        maps = []
+        for index, module in enumerate(self.features):
+            images = module(images)
+            if index in self.taps:
+                maps.append(images)
+        return maps
+
+
+def load_vgg19(layers: tuple[str, ...], path: Path | None, seed: int = 0) -> VGG19:
+    """VGG19 with torchvision's weights from `path` (.pth or .safetensors), or random ones.
+
+    Random weights are the same for the same `seed`.
+
+    Raises:
+        FileNotFoundError: nothing at `path`.
+        ValueError: a tensor is missing or has another shape.
+    """
+    if path is None:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return VGG19(layers)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weights file; expected torchvision's VGG19")
+    network = VGG19(layers)
+    wanted = network.state_dict()
+    tensors = _read_state_dict(path)
+    if missing := [name for name in wanted if name not in tensors]:
+        raise ValueError(f"{path}: no {missing[0]} here; expected torchvision's VGG19 state dict")
+    try:
+        network.load_state_dict({name: tensors[name] for name in wanted})
+    except RuntimeError as error:
+        raise ValueError(f"{path}: not torchvision's VGG19 state dict ({error})") from error
+    return network
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+class NormalisedForVGG(nn.Module):
+    """A VGG that takes faces in [0, 1]."""
+
+    def __init__(self, network: VGG19) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, faces: Tensor) -> list[Tensor]:
+        return self.network((faces - self.mean) / self.std)

@@ -1,0 +1,25 @@
+"""One training phase of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from lightning import LightningModule
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is trained, on what, for how long; a recipe is a list of these."""
+
+    name: str
+    module: Callable[[], LightningModule]  # built when the stage starts, on the earlier ones' work
+    samples: Literal["pairs", "faces"]  # two photos of one person; two photos of anybody
+    images: int  # training images the stage sees
+    batch_size: int  # images a step
+
+    @property
+    def steps(self) -> int:
+        return self.images // self.batch_size

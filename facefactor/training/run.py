@@ -1,0 +1,231 @@
+"""Stages -> Lightning trainer -> weights; a run killed at any moment continues where it was."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer, seed_everything
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from facefactor.errors import FaceFactorError
+from facefactor.files import atomic_path
+from facefactor.perception.frozen import Frozen
+from facefactor.stages import Stage
+
+
+class TrainingError(FaceFactorError, ValueError):
+    """A run that cannot start or continue; says why and what to do."""
+
+
+def run_stages(
+    stages: Sequence[Stage],
+    samples: Callable[[Stage], Dataset[Tensor]],
+    out: Path,
+    seed: int,
+    settings: Mapping[str, Any],
+    callbacks: Callable[[Stage], list[Callback]],
+    save_every: int = 200,
+    precision: str = "32-true",
+    accelerator: str = "auto",
+    workers: int = 0,
+) -> None:
+    """Train every stage in order; finished ones are loaded, a half-done one continues.
+
+    Args:
+        samples: the batches of a stage: a dataset whose item number `step` is the batch of that
+            step, so that a step's batch does not depend on where the run was interrupted.
+        out: folder for progress files and logs.
+        settings: whatever decides the result besides the code; a run in `out` that was started
+            with other settings is refused.
+        save_every: steps between progress files.
+
+    Raises:
+        TrainingError: `out` holds a run with other settings, or a loss is not finite.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for number, stage in enumerate(stages, 1):
+        path = out / f"progress-{number}-{stage.name}.safetensors"
+        seed_everything(seed + number, verbose=False)
+        module = stage.module().to(memory_format=torch.channels_last)
+        progress = Progress(path, stage, {**settings, "seed": seed}, save_every)
+        if progress.resume(module) >= stage.steps:
+            continue
+        loader = DataLoader(
+            samples(stage),
+            batch_size=None,
+            sampler=range(progress.start, stage.steps),
+            num_workers=workers,
+        )
+        trainer = Trainer(
+            max_steps=stage.steps - progress.start,
+            max_epochs=-1,
+            accelerator=accelerator,
+            devices=1,
+            precision=precision,  # type: ignore[arg-type]
+            logger=_logger(out, stage.name),
+            log_every_n_steps=10,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            callbacks=[*callbacks(stage), SeedEachStep(seed + number, progress), progress],
+        )
+        trainer.fit(module, loader)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+
+
+class SeedEachStep(Callback):
+    """All randomness inside a step follows from (seed, step)."""
+
+    def __init__(self, seed: int, progress: Progress) -> None:
+        self.seed = seed
+        self.progress = progress
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Tensor, batch_index: int
+    ) -> None:
+        torch.manual_seed(self.seed * 1_000_003 + self.progress.start + batch_index)
+
+
+class Progress(Callback):
+    """Writes weights, optimiser state and step number to one file, and reads them back.
+
+    Attributes:
+        start: the step this process started from.
+    """
+
+    def __init__(
+        self, path: Path, stage: Stage, settings: Mapping[str, Any], save_every: int
+    ) -> None:
+        self.path = path
+        self.stage = stage
+        self.settings = json.loads(json.dumps(settings))  # as it will be read back
+        self.save_every = save_every
+        self.start = 0
+        self.seconds = 0.0
+        self.began = time.monotonic()
+        self._optimizer_state: dict[str, Tensor] = {}
+
+    def resume(self, module: LightningModule) -> int:
+        """Load what the file holds into `module`; the step reached, 0 without a file."""
+        if not self.path.exists():
+            return 0
+        try:
+            with safe_open(self.path, "pt") as file:
+                header = json.loads(file.metadata()["progress"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except Exception as error:
+            raise TrainingError(
+                f"{self.path}: not a progress file ({error}); remove it to start this stage anew"
+            ) from error
+        if header["settings"] != self.settings:
+            changed = sorted(
+                key
+                for key in {*header["settings"], *self.settings}
+                if header["settings"].get(key) != self.settings.get(key)
+            )
+            raise TrainingError(
+                f"{self.path}: was started with other settings ({', '.join(changed)}); "
+                "give another --out, or the same settings to continue"
+            )
+        own = {name: tensors[f"module.{name}"] for name in _own_state(module)}
+        module.load_state_dict(own, strict=False)
+        self._optimizer_state = {
+            name: tensor for name, tensor in tensors.items() if name.startswith("optimizer.")
+        }
+        self.start, self.seconds = header["step"], header["seconds"]
+        return self.start
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        for index, optimizer in enumerate(trainer.optimizers):
+            _load_optimizer(optimizer, f"optimizer.{index}.", self._optimizer_state)
+        self._optimizer_state = {}
+        for config in trainer.lr_scheduler_configs:
+            for _ in range(self.start):  # schedules are functions of the step: walk there
+                config.scheduler.step()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        outputs: Any,
+        batch: Tensor,
+        batch_index: int,
+    ) -> None:
+        step = self.start + batch_index + 1
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if step % self.save_every == 0 or step == self.stage.steps:
+            if loss is not None and not torch.isfinite(loss):
+                raise TrainingError(
+                    f"stage {self.stage.name}: the loss is {loss.item()} at step {step}; "
+                    f"{self.path} still holds the last finite state; lower the learning rate"
+                )
+            self.save(trainer, module, step)
+
+    def save(self, trainer: Trainer, module: LightningModule, step: int) -> None:
+        """Write the file: never half of it, whatever happens meanwhile."""
+        tensors = {f"module.{name}": value for name, value in _own_state(module).items()}
+        for index, optimizer in enumerate(trainer.optimizers):
+            tensors |= _optimizer_tensors(optimizer, f"optimizer.{index}.")
+        header = {
+            "stage": self.stage.name,
+            "step": step,
+            "seconds": self.seconds + time.monotonic() - self.began,
+            "settings": self.settings,
+        }
+        with atomic_path(self.path) as temporary:
+            save_file(
+                {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+                temporary,
+                metadata={"progress": json.dumps(header)},
+            )
+
+
+def _own_state(module: LightningModule) -> dict[str, Tensor]:
+    """The state of everything but the instruments, which come from elsewhere and never change."""
+    frozen = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, Frozen))
+    return {
+        name: value
+        for name, value in module.state_dict().items()
+        if not name.startswith(frozen or ("\0",))
+    }
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """Moments and counters of an optimiser as flat named tensors."""
+    return {
+        f"{prefix}{index}.{name}": value
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, prefix: str, tensors: Mapping[str, Tensor]
+) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(prefix):
+            index, name = key.removeprefix(prefix).split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+    if state:
+        whole = optimizer.state_dict()
+        optimizer.load_state_dict({**whole, "state": state})
+
+
+def _logger(out: Path, name: str) -> Iterable[Any] | bool:
+    """TensorBoard where it is installed."""
+    try:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        return [TensorBoardLogger(out / "logs", name=name, version="")]
+    except ModuleNotFoundError:
+        return False
