@@ -86,7 +86,7 @@ def read_rafdb(folder: Path | str, split: Split | None = None) -> list[FaceRecor
     for name, number in sorted(numbers.items()):
         record = FaceRecord(
             path=images / names[name],
-            expression=expression_of("raf-db", number, first=1, where=f"{file}, {name}"),
+            expression=expression_of("rafdb", number, first=1, where=f"{file}, {name}"),
             points=points,
             stretch=points is not None,
             split=_rafdb_split(name, file),

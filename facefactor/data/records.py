@@ -24,10 +24,10 @@ EXPRESSIONS = (
     "contempt",
 )
 
-# The order in which each data set numbers its classes, from its first number on. "raf-db" starts
+# The order in which each data set numbers its classes, from its first number on. "rafdb" starts
 # at 1; the others at 0. "ferplus" is the order of its vote columns.
 EXPRESSION_ORDER: dict[str, tuple[str, ...]] = {
-    "raf-db": ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"),
+    "rafdb": ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"),
     "fer2013": ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"),
     "ferplus": (
         "neutral",
