@@ -1,0 +1,44 @@
+"""The public names, nothing else; each is imported when it is first used, because torch is slow."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facefactor.errors import FaceFactorError
+    from facefactor.factors import FaceModel, Factors, FactorSpec, ModelSpec
+    from facefactor.images import read_photo, write_image
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FaceFactorError",
+    "FaceModel",
+    "FactorSpec",
+    "Factors",
+    "ModelSpec",
+    "__version__",
+    "read_photo",
+    "write_image",
+]
+
+_HOMES = {
+    "FaceFactorError": "facefactor.errors",
+    "FaceModel": "facefactor.factors",
+    "FactorSpec": "facefactor.factors",
+    "Factors": "facefactor.factors",
+    "ModelSpec": "facefactor.factors",
+    "read_photo": "facefactor.images",
+    "write_image": "facefactor.images",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'facefactor' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

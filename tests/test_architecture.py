@@ -155,7 +155,9 @@ def runtime_imports(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "file", [file for file in METHOD_FILES if file.name in ("model.py", "losses.py")], ids=str
+    "file",
+    [file for file in METHOD_FILES if file.name in ("model.py", "losses.py")],
+    ids=lambda file: f"{file.parent.name}.{file.stem}",
 )
 def test_models_and_losses_do_not_import_lightning(file: Path) -> None:
     assert not runtime_imports(file) & {"lightning", "pytorch_lightning"}
