@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -80,7 +81,11 @@ def check_folder(
 
 
 def guess_reader(folder: Path) -> str:
-    """The reader whose files a folder has; photos in sub-folders only are taken for clips."""
+    """The reader whose files a folder has.
+
+    Sub-folders are clips where the photos of one are numbered through, or where there are videos.
+    Doubtful ones are read as a plain folder: taking classes for clips would pair strangers.
+    """
     marks = {
         "celeba": ["identity_CelebA.txt", "identity.txt", "Anno/identity_CelebA.txt"],
         "rafdb": ["basic/EmoLabel", "EmoLabel"],
@@ -88,15 +93,28 @@ def guess_reader(folder: Path) -> str:
         "fer2013": ["fer2013_labels.csv", "fer2013.csv"],
         "lfw": ["pairs.txt", "lfw", "aligned112"],
     }
-    for name, files in marks.items():
-        if any((folder / file).exists() for file in files):
+    for name, marked in marks.items():
+        if any((folder / mark).exists() for mark in marked):
             return name
-    entries = list(folder.iterdir())
-    loose = any(is_photo(entry.name) for entry in entries if entry.is_file())
-    if any((entry / f"{entry.name}_0001.jpg").exists() for entry in entries):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if any(path.stem == f"{path.parent.name}_0001" for path in files):
         return "lfw"
-    nested = any(entry.is_dir() or is_video(entry.name) for entry in entries)
-    return "clips" if nested and not loose else "folder"
+    photos = [path for path in files if is_photo(path.name)]
+    loose = any(path.parent == folder for path in photos)
+    film = any(is_video(path.name) for path in files)
+    first = [path.stem for path in photos if path.parent == photos[0].parent]
+    return "clips" if not loose and (film or _numbered_through(first)) else "folder"
+
+
+def _numbered_through(names: Sequence[str]) -> bool:
+    """Two names or more, alike but for the number at their end, which counts up by one."""
+    parts = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
+    found = [(part[1], int(part[2])) for part in parts if part is not None]
+    if len(found) < max(2, len(names)):
+        return False
+    numbers = sorted(number for _, number in found)
+    alike = len({prefix for prefix, _ in found}) == 1
+    return alike and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def check_records(
@@ -172,13 +190,13 @@ def _with_advice(report: DataReport, copies: list[list[FaceRecord]]) -> DataRepo
         )
     if not report.same_person_pairs:
         lines.append(
-            "no two photos are known to show the same person: methods that need such pairs "
-            "(facecycle, leed) fall back on mirror images or refuse"
+            "no two photos are known to show the same person: training on pairs of one person "
+            "has mirror images only, or refuses"
         )
     elif report.lone_subjects:
         lines.append(f"{report.lone_subjects} of {report.subjects} subjects have one photo only")
     if report.reader == "clips":
-        lines.append("photos of one sub-folder are taken to show one person; if not, use 'folder'")
+        lines.append("each sub-folder is taken for one person's clip; if not, read it as 'folder'")
     return replace(report, advice=tuple(lines))
 
 

@@ -124,21 +124,29 @@ def test_a_broken_layout_is_a_report_that_says_why(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "reader"),
+    ("files", "reader"),
     [
-        ("identity_CelebA.txt", "celeba"),
-        ("basic/EmoLabel/list_patition_label.txt", "rafdb"),
-        ("fer2013new.csv", "ferplus"),
-        ("fer2013_labels.csv", "fer2013"),
-        ("pairs.txt", "lfw"),
-        ("Ann_Bo/Ann_Bo_0001.jpg", "lfw"),
-        ("someone/1.jpg", "clips"),
-        ("1.jpg", "folder"),
+        (["identity_CelebA.txt"], "celeba"),
+        (["basic/EmoLabel/list_patition_label.txt"], "rafdb"),
+        (["fer2013new.csv", "fer2013_labels.csv"], "ferplus"),
+        (["fer2013_labels.csv"], "fer2013"),
+        (["pairs.txt"], "lfw"),
+        (["Ann_Bo/Ann_Bo_0001.jpg"], "lfw"),
+        (["someone/08.jpg", "someone/09.jpg", "someone/10.jpg"], "clips"),
+        (["someone/monday/frame1.png", "someone/monday/frame2.png"], "clips"),
+        (["film.mp4"], "clips"),
+        (["someone/1.jpg", "someone/3.jpg"], "folder"),
+        (["anger/S010_004_17.png", "anger/S011_004_18.png"], "folder"),
+        (["anger/one.png", "anger/two.png"], "folder"),
+        (["1.jpg", "someone/1.jpg", "someone/2.jpg"], "folder"),
+        (["1.jpg"], "folder"),
+        (["notes.txt"], "folder"),
     ],
 )
-def test_the_reader_is_told_by_the_files(tmp_path, file, reader):
-    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / file).write_text("")
+def test_the_reader_is_told_by_the_files(tmp_path, files, reader):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
     assert guess_reader(tmp_path) == reader
 
 
