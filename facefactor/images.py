@@ -154,8 +154,6 @@ def _from_pil(image: Image.Image, name: str) -> Photo:
             f"{name}: has {width * height / 1e6:.0f} megapixels ({width}x{height}), the limit is "
             f"{MAX_MEGAPIXELS}; shrink it first"
         )
-    if min(width, height) < MIN_SIDE:
-        raise _too_small(name, width, height)
     try:
         image.load()
         upright = ImageOps.exif_transpose(image)
@@ -234,18 +232,15 @@ def _to_bytes(array: NDArray[Any], name: str) -> Photo:
 def _check_size(photo: Photo, name: str) -> Photo:
     height, width = photo.shape[:2]
     if min(height, width) < MIN_SIDE:
-        raise _too_small(name, width, height)
+        raise ImageError(
+            f"{name}: has {width}x{height} pixels, the least is {MIN_SIDE}x{MIN_SIDE}; "
+            "use a larger one"
+        )
     return photo
 
 
 def _damaged(name: str, error: Exception) -> ImageError:
     return ImageError(f"{name}: is damaged or truncated ({error}); copy or download it again")
-
-
-def _too_small(name: str, width: int, height: int) -> ImageError:
-    return ImageError(
-        f"{name}: has {width}x{height} pixels, the least is {MIN_SIDE}x{MIN_SIDE}; use a larger one"
-    )
 
 
 def write_image(path: str | Path, photo: Photo) -> None:

@@ -17,6 +17,8 @@ def test_the_file_appears_when_the_block_ends_and_parents_are_made(tmp_path: Pat
         assert temporary.suffix == ".parquet"
         temporary.write_text("whole")
         assert not target.exists()
+        number = temporary.stat().st_ino
+    assert target.stat().st_ino == number  # renamed: a copy would be half there for a while
     assert target.read_text() == "whole"
     assert os.listdir(target.parent) == ["codes.parquet"]
 

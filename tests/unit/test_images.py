@@ -134,9 +134,9 @@ def test_cmyk_jpeg() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bit_grey_is_scaled_not_clipped(kind: str) -> None:
     deep = np.zeros((16, 16), np.uint16)
-    deep[0, :4] = [257, 32896, 65535, 128]
+    deep[0, :4] = [257, 32896, 65535, 200]
     photo = read_photo(encoded(Image.fromarray(deep), kind))
-    assert photo[0, :4, 0].tolist() == [1, 128, 255, 0]
+    assert photo[0, :4, 0].tolist() == [1, 128, 255, 1]
     assert photo[0, 1].tolist() == [128, 128, 128]
 
 
@@ -288,6 +288,14 @@ def test_lossy_formats_stay_close(tmp_path: Path, suffix: str) -> None:
     write_image(tmp_path / f"photo{suffix}", picture())
     read = read_photo(tmp_path / f"photo{suffix}").astype(int)
     assert np.abs(read - picture()).mean() < 4
+
+
+def test_jpegs_keep_the_colour_of_thin_lines(tmp_path: Path) -> None:
+    lines = np.zeros((32, 32, 3), np.uint8)
+    lines[:, 0::2, 0] = 255
+    lines[:, 1::2, 2] = 255
+    write_image(tmp_path / "lines.jpg", lines)
+    assert np.abs(read_photo(tmp_path / "lines.jpg").astype(int) - lines).mean() < 10
 
 
 def test_unknown_suffix_and_bad_photos_write_nothing(tmp_path: Path) -> None:

@@ -106,6 +106,23 @@ def test_a_film_that_breaks_half_way(tmp_path: Path, kept: float) -> None:
     assert 40 * kept - 8 < count < 40 * kept + 1
 
 
+def test_a_cut_film_whose_time_does_not_start_at_zero(tmp_path: Path) -> None:
+    path = tmp_path / "late.mp4"
+    noise = np.random.default_rng(0)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(40):
+            frame = av.VideoFrame.from_ndarray(noise.integers(0, 255, (48, 64, 3), np.uint8))
+            frame.pts = index + 50
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert len(list(read_frames(path))) == 40
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
+    with pytest.raises(VideoError, match="breaks off after frame"):
+        list(read_frames(path))
+
+
 def test_what_is_no_film(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "text.mp4").write_bytes(b"these are words, not frames" * 9)
