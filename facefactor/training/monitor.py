@@ -14,7 +14,7 @@ from facefactor.images import face_to_photo, write_image
 
 
 class SampleSheets(Callback):
-    """Every `every` steps a PNG of held-out faces: input, neutral, redrawn, partner's expression."""
+    """Every `every` steps a PNG of held-out faces, see `sample_sheet`."""
 
     def __init__(
         self,

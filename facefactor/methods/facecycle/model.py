@@ -104,13 +104,16 @@ class FaceCycle(nn.Module):
 
     def express(self, images: Tensor, flow: Tensor | None) -> Tensor:
         """D_exp on the features of `images`, moved by `flow`; None redraws without motion."""
-        features = self.stem(images)
-        if flow is None:
-            return self.expression_decoder(*features)
+        return self.express_features(self.stem(images), flow)
+
+    def express_features(self, features: list[Tensor], flow: Tensor | None) -> Tensor:
+        """`express` where the stem's maps are already at hand."""
         half, quarter = features
-        moved = [warp(maps, flow, self.padding) for maps in features]
-        means = [maps.mean(dim=(2, 3), keepdim=True) for maps in (half, quarter)]
-        return self.expression_decoder(*moved, filling=means)
+        if flow is None:
+            return self.expression_decoder(half, quarter)
+        means = [maps.mean(dim=(2, 3), keepdim=True) for maps in features]
+        half, quarter = (warp(maps, flow, self.padding) for maps in features)
+        return self.expression_decoder(half, quarter, filling=means)
 
     def deidentify(self, neutral: Tensor, identity: Tensor) -> Tensor:
         """Neutral image -> mean face (Eq. 10, 11)."""

@@ -60,6 +60,10 @@ class FaceCycleStage(LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def stack(self, pairs: Tensor) -> Tensor:
+        """Pairs (P, 2, 3, H, W) in [0, 1] -> network images (2P, 3, H, W), partners P apart."""
+        return self.model.to_images(pairs.transpose(0, 1).flatten(0, 1))
+
     def see(self, images: Tensor) -> list[Tensor]:
         """Feature maps of network images through the instrument."""
         return list(self.instrument(self.model.to_faces(images)))
@@ -93,10 +97,11 @@ class ExpressionStage(FaceCycleStage):
     def training_step(self, pairs: Tensor, batch_index: int) -> Tensor:
         """`pairs`: (P, 2, 3, H, W) faces in [0, 1], two of one person."""
         model, weights = self.model, self.weights
-        images = model.to_images(pairs.transpose(0, 1).flatten(0, 1))  # (2P, 3, H, W)
+        images = self.stack(pairs)
         codes = model.expression_encoder(images)
         forward, backward = model.flows(codes)
-        neutral = model.express(images, forward)  # Eq. 5
+        features = model.stem(images)
+        neutral = model.express_features(features, forward)  # Eq. 5
         warped = warp(images, forward, model.padding)
         partner = swap_halves(neutral)
 
@@ -116,7 +121,7 @@ class ExpressionStage(FaceCycleStage):
             same = warp(warped, backward, model.padding)
             terms["cycle"] = weights.cycle * F.l1_loss(same, images)  # Eq. 4
         if weights.autoencoding:
-            copied = model.express(images, None)
+            copied = model.express_features(features, None)
             terms["autoencoding"] = weights.autoencoding * F.l1_loss(copied, images)
             terms["autoencoding_ssim"] = weights.autoencoding_ssim * ssim_loss(copied, images)
         terms |= self._instrument_terms(images, redrawn, neutral, [warped_neutral, cycled])
@@ -179,9 +184,9 @@ class IdentityStage(FaceCycleStage):
             part.requires_grad_(True).train()
 
     def training_step(self, pairs: Tensor, batch_index: int) -> Tensor:
-        """`pairs`: (P, 2, 3, H, W) faces in [0, 1], two people (or two photos; no label is read)."""
+        """`pairs`: (P, 2, 3, H, W) faces in [0, 1], of any two photos; no label is read."""
         model, weights = self.model, self.weights
-        images = model.to_images(pairs.transpose(0, 1).flatten(0, 1))  # (2P, 3, H, W)
+        images = self.stack(pairs)
         with torch.no_grad():
             forward, backward = model.flows(model.expression_encoder(images))
             neutral = model.express(images, forward)
