@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from facefactor.errors import FaceFactorError
 from facefactor.factors import FactorSpec, ModelSpec
 from facefactor.files import atomic_path
+from facefactor.methods import METHODS
 
 FORMAT = 1  # of the header; a newer one is refused rather than guessed at
 _KEY = "facefactor"
@@ -93,6 +94,44 @@ def load(path: str | Path) -> tuple[CheckpointHeader, dict[str, Tensor]]:
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in stored.items()
     }
+
+
+def build_model(path: str | Path) -> nn.Module:
+    """The model a file holds the weights of, in eval mode.
+
+    Raises:
+        CheckpointError: see `load`; or its method or settings are unknown to this version.
+    """
+    header, tensors = load(path)
+    if header.method not in METHODS:
+        raise CheckpointError(
+            f"{path}: is of the method {header.method!r}; this version has {', '.join(METHODS)}"
+        )
+    try:
+        recipe = build_recipe(header)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: its recipe lacks or misstates {error}") from error
+    model: nn.Module = METHODS[header.method].build(recipe)
+    fill(model, tensors, path)
+    return model.eval()
+
+
+def build_recipe(header: CheckpointHeader) -> Any:
+    """The settings a file was trained with, as the `Recipe` of its method."""
+    return _from_json(METHODS[header.method].Recipe, header.recipe)
+
+
+def _from_json(kind: Any, values: Mapping[str, Any]) -> Any:
+    """A dataclass, nested ones included, from what `asdict` and JSON made of it."""
+    types = get_type_hints(kind)
+    if unknown := values.keys() - types.keys():
+        raise TypeError(f"the unknown setting {sorted(unknown)[0]}")
+    read = {}
+    for name, value in values.items():
+        if is_dataclass(types[name]):
+            value = _from_json(types[name], value)
+        read[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**read)
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> None:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.crops import crop_faces
+from facefactor.data.held_out import hold_out_people
 from facefactor.data.readers import READERS
-from facefactor.data.records import DataError, FaceRecord, split_by_subject, split_hash
+from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.data.samples import FacePairs
 from facefactor.files import atomic_path
 from facefactor.methods import METHODS
@@ -25,7 +26,6 @@ from facefactor.stages import Stage
 from facefactor.training.monitor import SampleSheets
 from facefactor.training.run import TrainingError, run_stages
 
-HELD_OUT = 0.1  # of the people of each training set; never trained on, for figures and sheets
 CACHE = Path(".cache") / "faces"
 
 
@@ -146,22 +146,14 @@ def training_faces(
 
             detector = FaceDetector()
         cut = crop_faces(listed, crop, size, cache, detector.detect if detector else None)
-        kept, people = split_people(cut.records)
-        rows = np.array([record in kept for record in cut.records])
+        kept, people = hold_out_people(cut.records)
+        strangers = set(people)
+        rows = np.array([record not in strangers for record in cut.records])
         faces.append(np.asarray(cut.faces)[rows])
-        records += [record for record in cut.records if record in kept]
+        records += kept
         if people and not len(held_out):
             held_out = np.asarray(cut.faces)[~rows][:64]
     return np.concatenate(faces), records, held_out
-
-
-def split_people(records: Sequence[FaceRecord]) -> tuple[set[FaceRecord], set[FaceRecord]]:
-    """Records to train on and records of held-out people; without subjects all are trained on."""
-    known = [record for record in records if record.subject is not None]
-    if not known:
-        return set(records), set()
-    train, held_out = split_by_subject(known, (1 - HELD_OUT, HELD_OUT), seed=0)
-    return set(records) - set(held_out), set(held_out)
 
 
 def _by_name(data: Mapping[str, Path], records: Sequence[FaceRecord]) -> dict[str, Any]:

@@ -1,0 +1,386 @@
+"""What the command line and the web page call, and what `import facefactor` offers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from facefactor import checkpoints, editing
+from facefactor.batch import encode_files, list_inputs
+from facefactor.checkpoints import CheckpointError
+from facefactor.data.check import DataReport, check_folder
+from facefactor.demo import write_demo
+from facefactor.doctor import Check, examine
+from facefactor.errors import FaceFactorError
+from facefactor.evaluate import evaluate
+from facefactor.factors import FaceModel, FactorName, Factors
+from facefactor.images import IMAGE_SUFFIXES, Photo, write_image
+from facefactor.outcomes import Outcome
+from facefactor.photo_edits import (
+    Change,
+    PhotoFace,
+    edit_all,
+    edit_face,
+    encode_face,
+    factor_for,
+    read_faces,
+)
+from facefactor.sheets import interpolation_sheet
+from facefactor.videos import write_gif, write_video
+
+__all__ = [
+    "Check",
+    "DataReport",
+    "ModelEntry",
+    "PhotoFace",
+    "check_data",
+    "demo",
+    "doctor",
+    "edit_photos",
+    "encode",
+    "encode_face",
+    "evaluate",
+    "frontalize_face",
+    "interpolate",
+    "load",
+    "model_card",
+    "models",
+    "neutral_face",
+    "read_face",
+    "read_faces",
+    "train",
+    "transfer",
+    "transfer_face",
+    "verify_models",
+]
+
+WEIGHTS = Path(__file__).parent / "weights"
+Progress = Callable[[int, int | None], None]
+logger = logging.getLogger(__name__)
+
+
+def load(model: str | Path) -> FaceModel:
+    """A model by the name of packaged weights ("facecycle"), or from a weights file.
+
+    Raises:
+        CheckpointError: no such weights, or the file is damaged or of another kind.
+    """
+    built: Any = checkpoints.build_model(weights_file(model))
+    return built  # type: ignore[no-any-return]
+
+
+def weights_file(model: str | Path) -> Path:
+    """Where the weights named `model` are; a path is itself, a run's folder its model file."""
+    path = Path(model)
+    if path.is_dir():
+        return path / "model.safetensors"
+    if path.suffix == ".safetensors":
+        return path
+    packaged = WEIGHTS / f"{model}.safetensors"
+    if not packaged.is_file():
+        names = ", ".join(entry.name for entry in models()) or "none"
+        raise CheckpointError(
+            f"{model}: no weights of this name come with facefactor (there are: {names}); "
+            "name one of them or a .safetensors file"
+        )
+    return packaged
+
+
+def read_face(source: Any, which: str = "largest") -> PhotoFace:
+    """The one face asked for of a photo; see `read_faces`."""
+    return read_faces(source, which)[0]
+
+
+def neutral_face(model: FaceModel, face: PhotoFace, raw: bool = False) -> Photo:
+    """The photo with this face's expression taken off."""
+    return edit_face(model, face, remove(model, "expression"), raw)
+
+
+def frontalize_face(model: FaceModel, face: PhotoFace, raw: bool = False) -> Photo:
+    """The photo with this face seen from the front (and neutral, where the model keeps pose
+    inside expression)."""
+    return edit_face(model, face, remove(model, factor_for(model.spec, "pose")), raw)
+
+
+def transfer_face(
+    model: FaceModel,
+    target: PhotoFace,
+    source: PhotoFace,
+    factors: Sequence[FactorName] = ("expression",),
+    strength: float = 1.0,
+    raw: bool = False,
+) -> Photo:
+    """The target's photo with factors of the source's face."""
+    return edit_face(model, target, take(model, encode_face(model, source), factors, strength), raw)
+
+
+def remove(model: FaceModel, name: FactorName) -> Change:
+    """The change that takes one factor off."""
+    return partial(editing.set_strength, model=model, name=name, strength=0.0)
+
+
+def take(
+    model: FaceModel, source: Factors, factors: Sequence[FactorName], strength: float
+) -> Change:
+    """The change that brings factors of `source`: 0 none of it, 1 all of it, beyond exaggerates.
+
+    A strength other than 1 scales the source's code about the neutral one; a factor that cannot
+    be neutral is scaled about the target's own.
+    """
+
+    def change(target: Factors) -> Factors:
+        scaled = source
+        for name in factors:
+            editing.check_factor(model.spec, name)
+            if strength != 1:
+                scaled = scaled.replace({name: _scaled(model, target, source, name, strength)})
+        return editing.transfer(target, scaled, factors, model.spec)
+
+    return change
+
+
+def _scaled(
+    model: FaceModel, target: Factors, source: Factors, name: FactorName, strength: float
+) -> torch.Tensor:
+    try:
+        origin = model.neutral(name)
+    except ValueError:
+        origin = target[name]
+    return torch.lerp(origin, source[name], strength)
+
+
+def edit_photos(
+    inputs: Sequence[str],
+    output: Path,
+    edit: Literal["neutral", "frontalize"],
+    model: str = "facecycle",
+    face: str = "largest",
+    raw: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Edit each photo; one photo to a file, several into a folder under their own names."""
+    network = load(model)
+    wanted: FactorName = "expression" if edit == "neutral" else "pose"
+    name = factor_for(network.spec, wanted)
+    editing.check_factor(network.spec, name)
+    if name != wanted:
+        logger.info("%s keeps %s inside %s: both go", network.spec.name, wanted, name)
+    files = list_inputs(inputs)
+    done: list[Path] = []
+    failed: dict[str, str] = {}
+    for index, (file, target) in enumerate(zip(files, _targets(files, output), strict=True)):
+        try:
+            faces = read_faces(file, face, network)
+            write_image(target, edit_all(network, faces, remove(network, name), raw))
+            done.append(target)
+        except (FaceFactorError, ValueError) as error:
+            failed[str(file)] = str(error)
+        if progress:
+            progress(index + 1, len(files))
+    return Outcome(tuple(done), failed)
+
+
+def _targets(files: Sequence[Path], output: Path) -> list[Path]:
+    """Where each edited photo goes; no two to the same place, none onto its own input.
+
+    Raises:
+        FaceFactorError: several photos and `output` is a file name, or one would be overwritten.
+    """
+    if len(files) == 1 and output.suffix.lower() in IMAGE_SUFFIXES:
+        targets = [output]
+    elif output.suffix.lower() in IMAGE_SUFFIXES:
+        raise FaceFactorError(f"{output}: {len(files)} photos need a folder to go to, not a file")
+    else:
+        targets = []
+        for file in files:
+            target, count = output / f"{file.stem}.png", 1
+            while target in targets:
+                target, count = output / f"{file.stem}-{count}.png", count + 1
+            targets.append(target)
+    for file, target in zip(files, targets, strict=True):
+        if target.exists() and file.exists() and target.samefile(file):
+            raise FaceFactorError(f"{target}: would overwrite the photo it is made from")
+    return targets
+
+
+def transfer(
+    target: str,
+    source: str,
+    output: Path,
+    factors: Sequence[FactorName] = ("expression",),
+    strength: float = 1.0,
+    model: str = "facecycle",
+    face: str = "largest",
+    raw: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Give the face of photo `target` factors of the largest face of photo `source`."""
+    network = load(model)
+    taken = encode_face(network, read_face(source))
+    faces = read_faces(target, face, network)
+    write_image(output, edit_all(network, faces, take(network, taken, factors, strength), raw))
+    return Outcome((output,))
+
+
+def interpolate(
+    start: str,
+    end: str,
+    output: Path,
+    factors: Sequence[FactorName] = ("expression",),
+    steps: int = 11,
+    span: tuple[float, float] = (0.0, 1.0),
+    model: str = "facecycle",
+    face: str = "largest",
+) -> Outcome:
+    """The path between two faces: a sheet (.png and other pictures) or a film (.gif, .mp4)."""
+    network = load(model)
+    first = read_faces(start, face, network)[0]
+    strengths = torch.linspace(*span, steps).tolist()
+    goal = encode_face(network, read_face(end))
+    photos = [
+        edit_face(
+            network,
+            first,
+            lambda own, at=at: editing.interpolate(own, goal, factors, [at], network.spec),  # type: ignore[misc]
+        )
+        for at in strengths
+    ]
+    suffix = output.suffix.lower()
+    if suffix == ".gif":
+        write_gif(output, photos + photos[-2:0:-1], fps=8)
+    elif suffix == ".mp4":
+        write_video(output, photos, fps=8)
+    else:
+        write_image(output, interpolation_sheet(photos, strengths, first.found.box))
+    return Outcome((output,))
+
+
+def encode(
+    inputs: Sequence[str],
+    output: Path,
+    model: str = "facecycle",
+    face: str = "all",
+    csv: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Codes of every face of photos, folders and videos as a table; see `batch.encode_files`."""
+    file = weights_file(model)
+    header = checkpoints.read_header(file)
+    about = {
+        "model": header.method,
+        "preset": header.preset,
+        "weights_sha256": header.sha256,
+        "licence": "research only",
+    }
+    return encode_files(load(file), list_inputs(inputs), output, face, about, csv, progress)
+
+
+def train(
+    method: str,
+    data: Sequence[str],
+    preset: str = "small",
+    output: Path | None = None,
+    changes: Sequence[str] = (),
+    seed: int = 0,
+    resume: bool = True,
+) -> Path:
+    """Train a method; `data` as "reader=folder", `changes` as "setting=value"."""
+    from facefactor.training.train import train as run
+
+    return run(
+        method,
+        {name: Path(folder) for name, folder in _pairs(data).items()},
+        output or Path("runs") / method,
+        preset,
+        _pairs(changes),
+        seed,
+        fresh=not resume,
+    )
+
+
+def _pairs(values: Sequence[str]) -> Mapping[str, str]:
+    pairs = [value.partition("=") for value in values]
+    if bad := [name for name, equals, rest in pairs if not (equals and rest)]:
+        raise FaceFactorError(f"{bad[0]!r} is not of the form name=value")
+    return {name: rest for name, _, rest in pairs}
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """Weights at hand, and what they separate."""
+
+    name: str
+    preset: str
+    factors: tuple[str, ...]
+    image_size: int
+    megabytes: float
+    path: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "preset": self.preset,
+            "factors": ", ".join(self.factors),
+            "face": f"{self.image_size}x{self.image_size}",
+            "MB": round(self.megabytes, 1),
+        }
+
+
+def models() -> list[ModelEntry]:
+    """The weights that come with the package."""
+    entries = []
+    for path in sorted(WEIGHTS.glob("*.safetensors")):
+        header = checkpoints.read_header(path)
+        spec = header.spec
+        megabytes = path.stat().st_size / 1e6
+        entries.append(
+            ModelEntry(
+                path.stem, header.preset, tuple(spec.factors), spec.image_size, megabytes, path
+            )
+        )
+    return entries
+
+
+def model_card(name: str) -> str:
+    """The model card (Markdown) of packaged weights.
+
+    Raises:
+        CheckpointError: there is none of this name.
+    """
+    card = weights_file(name).with_suffix(".md")
+    if not card.is_file():
+        raise CheckpointError(f"{name}: no card {card.name} beside its weights")
+    return card.read_text(encoding="utf-8")
+
+
+def verify_models() -> list[Check]:
+    """Read every packaged weights file and compare its hash."""
+    checks = []
+    for entry in models():
+        try:
+            header, _ = checkpoints.load(entry.path)
+            checks.append(Check(entry.name, "ok", f"sha256 {header.sha256[:12]}…"))
+        except CheckpointError as error:
+            checks.append(Check(entry.name, "fail", str(error), "install facefactor again"))
+    return checks
+
+
+def demo(output: Path, model: str = "facecycle") -> Path:
+    """Edit two public-domain portraits into one sheet, `demo.png` in the folder `output`."""
+    return write_demo(output, load(model))
+
+
+def doctor() -> list[Check]:
+    """Is everything here that is needed, and does it work?"""
+    return examine()
+
+
+def check_data(folder: Path, reader: str = "auto") -> DataReport:
+    """What is in a data set folder, and what is wrong with it."""
+    return check_folder(folder, reader)

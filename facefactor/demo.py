@@ -1,0 +1,94 @@
+"""One sheet that shows what the packaged models do, on two public-domain portraits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from facefactor import editing
+from facefactor.errors import FaceFactorError
+from facefactor.factors import FaceModel
+from facefactor.images import Photo, write_image
+from facefactor.photo_edits import (
+    PhotoFace,
+    edit_face,
+    encode_face,
+    factor_for,
+    read_faces,
+)
+from facefactor.sheets import around, resize, row, stack
+
+_HEIGHT = 200
+_STRENGTHS = (0.0, 0.5, 1.0, 1.5)
+_PORTRAITS = {  # package -> file inside it; both portraits are NASA's or the US Navy's
+    "Grace Hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+    "Eileen Collins": ("skimage", "data/astronaut.png"),
+}
+
+
+def portrait_paths() -> Mapping[str, Path]:
+    """Name -> file of the two portraits that come with matplotlib and scikit-image.
+
+    Raises:
+        FaceFactorError: a package lacks its file.
+    """
+    paths = {}
+    for name, (package, file) in _PORTRAITS.items():
+        spec = find_spec(package)
+        folder = Path(spec.origin).parent if spec and spec.origin else None
+        if folder is None or not (folder / file).is_file():
+            raise FaceFactorError(f"{package} has no {file}; install it again")
+        paths[name] = folder / file
+    return paths
+
+
+def demo_sheet(model: FaceModel) -> Photo:
+    """Input, neutral face, the other's expression, a strength sweep and the network's own squares,
+    for both portraits."""
+    faces = {name: read_faces(path)[0] for name, path in portrait_paths().items()}
+    names = list(faces)
+    rows = [
+        part
+        for name, other in zip(names, reversed(names), strict=True)
+        for part in _portrait_rows(model, name, faces[name], other, faces[other])
+    ]
+    return stack(rows)
+
+
+def _portrait_rows(
+    model: FaceModel, name: str, face: PhotoFace, other: str, source: PhotoFace
+) -> list[Photo]:
+    """Two rows: edits in the photo, and the same in the network's own squares."""
+    expression = factor_for(model.spec, "expression")
+    taken = encode_face(model, source)
+
+    def swapped(own: editing.Factors) -> editing.Factors:
+        return editing.transfer(own, taken, [expression], model.spec)
+
+    sweep = {
+        f"strength {strength:g}": partial(
+            editing.set_strength, model=model, name=expression, strength=strength
+        )
+        for strength in _STRENGTHS
+    }
+    changes = {**sweep, f"{other}'s expression": swapped}
+    box = face.found.box
+    photos = [around(face.photo, box)]
+    squares = [edit_face(model, face, lambda own: own, raw=True)]
+    for change in changes.values():
+        photos.append(around(edit_face(model, face, change), box))
+        squares.append(edit_face(model, face, change, raw=True))
+    labels = list(changes)
+    return [
+        row(photos, [name, *labels], _HEIGHT),
+        row([resize(s, _HEIGHT) for s in squares], ["network: redrawn", *labels], _HEIGHT),
+    ]
+
+
+def write_demo(output: Path, model: FaceModel) -> Path:
+    """Write `demo.png` into the folder `output`; returns its path."""
+    path = output / "demo.png"
+    write_image(path, demo_sheet(model))
+    return path

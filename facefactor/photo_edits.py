@@ -1,0 +1,138 @@
+"""From a photo to an edited photo: find the face, cut it, change its factors, put it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from facefactor.factors import FaceModel, FactorName, Factors, ModelSpec
+from facefactor.images import Photo, PhotoSource, read_photo
+from facefactor.perception.align import Placement, align, paste_back
+from facefactor.perception.mtcnn import DetectedFace, FaceDetector
+from facefactor.perception.select import NoFaceError, select_faces
+
+Change = Callable[[Factors], Factors]
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoFace:
+    """One face found in a photo."""
+
+    name: str  # of the photo, for messages
+    photo: Photo
+    found: DetectedFace
+
+    def cut(self, spec: ModelSpec) -> tuple[Tensor, Placement]:
+        """The square a model takes, (1, C, S, S) in [0, 1], and where it lies in the photo."""
+        face, placement = align(self.photo, self.found.points, spec.crop, spec.image_size)
+        if spec.channels == 1:
+            face = (face * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+        return face, placement
+
+
+@cache
+def face_detector() -> FaceDetector:
+    """The detector, built once: reading its weights takes longer than finding a face."""
+    return FaceDetector()
+
+
+def read_faces(
+    source: PhotoSource, which: str = "largest", model: FaceModel | None = None
+) -> list[PhotoFace]:
+    """The faces asked for of a photo.
+
+    Args:
+        which: "largest", "all", an index in order of size ("0" is the largest), or
+            "like:FILE": the face most similar to the largest face of FILE.
+        model: whose identity codes decide for "like:"; needed for it.
+
+    Raises:
+        ImageError: the photo cannot be read.
+        NoFaceError: no face in it, or fewer than the index asks for.
+    """
+    name = str(source) if isinstance(source, (str, Path)) else "photo"
+    photo = read_photo(source)
+    found = face_detector().detect(photo)
+    similarity = None
+    if which.startswith("like:") and model is not None:
+        similarity = _similarity_to(which.removeprefix("like:"), photo, model)
+    chosen = select_faces(found, which, similarity, name)
+    return [PhotoFace(name, photo, face) for face in chosen]
+
+
+def _similarity_to(
+    reference: str, photo: Photo, model: FaceModel
+) -> Callable[[DetectedFace], float]:
+    """Cosine between identity codes of a face of `photo` and the largest face of `reference`."""
+    wanted = encode_face(model, read_faces(reference)[0])["identity"].flatten()
+
+    def similarity(face: DetectedFace) -> float:
+        code = encode_face(model, PhotoFace("photo", photo, face))["identity"].flatten()
+        return float(F.cosine_similarity(code, wanted, dim=0))
+
+    return similarity
+
+
+@torch.inference_mode()
+def encode_face(model: FaceModel, face: PhotoFace) -> Factors:
+    """The factors of one face, N = 1."""
+    return model.encode(face.cut(model.spec)[0])
+
+
+@torch.inference_mode()
+def edit_face(model: FaceModel, face: PhotoFace, change: Change, raw: bool = False) -> Photo:
+    """The photo with the factors of one face changed.
+
+    Args:
+        change: from the factors of this face to those it shall have.
+        raw: the network's own square alone, (S, S, 3), not put back.
+
+    Where nothing but motion changes the photo's own pixels are moved, at full resolution; another
+    person's identity cannot come from these pixels, so that square replaces the face.
+    """
+    crop, placement = face.cut(model.spec)
+    before = model.encode(crop)
+    after = change(before)
+    edited = model.decode(after)
+    if raw:
+        from facefactor.images import face_to_photo
+
+        return face_to_photo(edited)[0]
+    if not torch.equal(after["identity"], before["identity"]):
+        return paste_back(face.photo, placement, edited)
+    edit_flow = getattr(model, "edit_flow", None)  # models without flow just redraw
+    flow = edit_flow(before, after) if edit_flow else None
+    return paste_back(face.photo, placement, edited, model.decode(before), flow)
+
+
+def edit_all(
+    model: FaceModel, faces: Iterable[PhotoFace], change: Change, raw: bool = False
+) -> Photo:
+    """The photo with several of its faces changed, one after the other.
+
+    Raises:
+        NoFaceError: there are none.
+    """
+    photo: Photo | None = None
+    for face in faces:
+        current = face if photo is None or raw else replace(face, photo=photo)
+        photo = edit_face(model, current, change, raw)
+    if photo is None:
+        raise NoFaceError("no face to edit")
+    return photo
+
+
+def factor_for(spec: ModelSpec, name: FactorName) -> FactorName:
+    """The factor of this model in which `name` lives: itself, or the one that covers it."""
+    if name in spec.factors:
+        return name
+    for other, factor in spec.factors.items():
+        if name in factor.covers:
+            return other
+    return name  # and the edit will say that there is none
