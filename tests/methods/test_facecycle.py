@@ -105,13 +105,27 @@ def test_without_a_neutral_face_the_mean_face_is_given_the_identity(small):
 
 def test_noise_fills_while_training_only():
     torch.manual_seed(0)
-    decoder = ExpressionDecoder(half=4, quarter=8, full=4, blocks=1)
+    decoder = ExpressionDecoder(half=4, quarter=8, full=4, blocks=1, noise=1.0)
     half, quarter = torch.rand(1, 4, 8, 8), torch.rand(1, 8, 4, 4)
     filling = [half.mean((2, 3), keepdim=True), quarter.mean((2, 3), keepdim=True)]
     decoder.train()
     assert not torch.equal(decoder(half, quarter, filling), decoder(half, quarter, filling))
     decoder.eval()
     assert torch.equal(decoder(half, quarter, filling), decoder(half, quarter, filling))
+
+
+def test_a_drift_all_faces_share_costs_and_opposite_motions_do_not(trained):
+    model, (expression, _) = trained
+    module = expression()
+    terms = {}
+    module.log = lambda *args, **kwargs: None
+    module.log_dict = lambda found: terms.update(found)
+    for codes_flow, expected in (((0.1, 0.1), 5.0), ((0.1, -0.1), 0.0)):
+        field = torch.stack([torch.full((2, 16, 16), 0.0) for _ in codes_flow])
+        field[:, 0] = torch.tensor(codes_flow).view(2, 1, 1)
+        model.flows = lambda codes, field=field: (field, -field)
+        module.training_step(torch.rand(1, 2, 3, 64, 64), 0)
+        torch.testing.assert_close(terms["loss/mean_flow"], torch.tensor(expected))
 
 
 def test_learned_stem_gives_the_maps_of_vgg_in_size():

@@ -110,10 +110,12 @@ class ExpressionDecoder(nn.Module):
 
     Args:
         half, quarter: channels of the stem's maps; full: channels at full resolution.
+        noise: standard deviation of what is added to the filling while training; 1 as published.
     """
 
-    def __init__(self, half: int, quarter: int, full: int, blocks: int) -> None:
+    def __init__(self, half: int, quarter: int, full: int, blocks: int, noise: float) -> None:
         super().__init__()
+        self.noise = noise
         self.fill_half = _filling(half)
         self.fill_quarter = _filling(quarter)
         self.deep = nn.Sequential(
@@ -141,7 +143,8 @@ class ExpressionDecoder(nn.Module):
 
     def _noisy(self, mean: Tensor, like: Tensor) -> Tensor:
         mean = mean.expand_as(like)
-        return mean + torch.randn_like(mean) if self.training else mean
+        noisy = self.training and self.noise > 0
+        return mean + self.noise * torch.randn_like(mean) if noisy else mean
 
 
 class IdentityDecoder(nn.Module):

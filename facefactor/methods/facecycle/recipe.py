@@ -38,6 +38,7 @@ class Recipe:
     identity_blocks: int
     # initial state and geometry
     linear_std: float
+    noise: float  # standard deviation of what fills uncovered places while training
     flow_inverse: FlowInverse
     padding: Padding
     # objective
@@ -67,6 +68,7 @@ _PAPER = Recipe(
     expression_blocks=8,
     identity_blocks=7,
     linear_std=0.01,
+    noise=1.0,
     flow_inverse="paper",
     padding="zeros",
     instrument="vgg19",
@@ -84,6 +86,7 @@ _PAPER = Recipe(
         perceptual=0.05,  # lambda of Eq. 8
         symmetry=0.0,
         warped_symmetry=0.0,
+        mean_flow=0.0,
     ),
     identity=IdentityWeights(
         reidentity=1.0,
@@ -121,6 +124,7 @@ _CODE_EXPRESSION = ExpressionWeights(
     perceptual=0.0,
     symmetry=1.5,
     warped_symmetry=0.75,
+    mean_flow=0.0,
 )
 _CODE_IDENTITY = IdentityWeights(
     reidentity=1.0,
@@ -150,10 +154,19 @@ _SMALL = replace(
     expression_blocks=4,
     identity_blocks=4,
     linear_std=0.02,
+    noise=0.0,  # what is absent at test time the decoder need not learn to expect
     flow_inverse="first_order",
     padding="border",
     instrument="mobilefacenet",
-    expression=replace(_CODE_EXPRESSION, gram=0.1, warped_gram=0.0, perceptual=0.5),
+    expression=replace(
+        _CODE_EXPRESSION,
+        reexpression=3.0,
+        autoencoding=3.0,
+        gram=0.1,
+        warped_gram=0.0,
+        perceptual=0.5,
+        mean_flow=50.0,
+    ),
     identity=replace(_CODE_IDENTITY, gram=0.05, identity_perceptual=0.5),
     expression_images=300_000,
     identity_images=100_000,
@@ -195,7 +208,7 @@ def build(recipe: Recipe, vgg19: Path | None = None) -> FaceCycle:
         expression_encoder=FaceEncoder(recipe.width, code, recipe.linear_std),
         flow_decoder=FlowDecoder(recipe.width, code),
         expression_decoder=ExpressionDecoder(
-            recipe.half, recipe.quarter, recipe.full, recipe.expression_blocks
+            recipe.half, recipe.quarter, recipe.full, recipe.expression_blocks, recipe.noise
         ),
         identity_encoder=FaceEncoder(recipe.width, code, recipe.linear_std),
         identity_decoder=IdentityDecoder(

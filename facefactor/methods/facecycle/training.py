@@ -117,6 +117,9 @@ class ExpressionStage(FaceCycleStage):
             "symmetry": weights.symmetry * symmetry_loss(neutral),
             "warped_symmetry": weights.warped_symmetry * symmetry_loss(warped),
         }
+        if weights.mean_flow:
+            common = forward.mean(dim=0).norm(dim=0).mean()
+            terms["mean_flow"] = weights.mean_flow * common
         if weights.cycle:
             same = warp(warped, backward, model.padding)
             terms["cycle"] = weights.cycle * F.l1_loss(same, images)  # Eq. 4
