@@ -201,21 +201,13 @@ def train(
         Path | None, typer.Option("--output", "-o", help="A folder; runs/METHOD unless named.")
     ] = None,
     preset: Annotated[
-        Literal["small", "paper"], typer.Option("--preset", help="For CPUs, or as published.")
+        str, typer.Option("--preset", help="small for CPUs, paper as published, or another.")
     ] = "small",
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", callback=_named, help="Change a setting."),
     ] = None,
-    images: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--images", metavar="STAGE=N", callback=_named, help="Training images a stage sees."
-        ),
-    ] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
-    devices: Annotated[int, typer.Option("--devices", min=1, help="On each machine.")] = 1,
-    nodes: Annotated[int, typer.Option("--num-nodes", min=1, help="Machines.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, do not resume.")] = False,
 ) -> None:
     """Train a method on your faces, or go on where it stopped."""
@@ -227,10 +219,7 @@ def train(
         preset=preset,
         output=output or Path("runs") / method,
         changes=changes or [],
-        images=images or [],
         seed=seed,
-        devices=devices,
-        nodes=nodes,
         resume=not fresh,
     )
     typer.echo(weights)
@@ -282,7 +271,7 @@ def models_verify() -> None:
 @data_app.command("check")
 def data_check(
     folder: Annotated[Path, typer.Argument(help="The folder of the data set.")],
-    reader: Annotated[str, typer.Option("--reader", "-r", help="How it is laid out.")] = "folder",
+    reader: Annotated[str, typer.Option("--reader", "-r", help="How it is laid out.")] = "auto",
 ) -> None:
     """Read a data set and say what is in it, or what is wrong with it."""
     from facefactor import api

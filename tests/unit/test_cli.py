@@ -123,17 +123,14 @@ def test_what_is_asked_of_the_api(
 def test_training(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.answers["train"] = Path("runs/facecycle/model.safetensors")
     line = "train facecycle --data celeba=/faces --data own=/mine --set learning_rate=5e-5"
-    assert run(*line.split(), "--images", "identity=1000", "--seed", "3") == 0
+    assert run(*line.split(), "--seed", "3") == 0
     ((name, given, named),) = api.asked
     assert (name, given) == ("train", ("facecycle", ["celeba=/faces", "own=/mine"]))
     assert named == {
         "preset": "small",
         "output": Path("runs/facecycle"),
         "changes": ["learning_rate=5e-5"],
-        "images": ["identity=1000"],
         "seed": 3,
-        "devices": 1,
-        "nodes": 1,
         "resume": True,
     }
     assert capsys.readouterr().out == "runs/facecycle/model.safetensors\n"
