@@ -28,7 +28,7 @@ class ExpressionWeights:
     perceptual: float  # Phi of Eq. 8 on the re-expressed image
     symmetry: float  # of the neutral face; this is what makes neutral mean frontal
     warped_symmetry: float  # of W(F, fw)
-    mean_flow: float  # length of the batch's mean flow, unpublished: else neutral faces drift away
+    mean_flow: float  # squared length of the batch's mean flow, unpublished: neutral faces drift
 
 
 @dataclass(frozen=True)

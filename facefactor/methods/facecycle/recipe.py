@@ -165,7 +165,7 @@ _SMALL = replace(
         gram=0.1,
         warped_gram=0.0,
         perceptual=0.5,
-        mean_flow=50.0,
+        mean_flow=200.0,
     ),
     identity=replace(_CODE_IDENTITY, gram=0.05, identity_perceptual=0.5),
     expression_images=300_000,

@@ -118,7 +118,8 @@ class ExpressionStage(FaceCycleStage):
             "warped_symmetry": weights.warped_symmetry * symmetry_loss(warped),
         }
         if weights.mean_flow:
-            common = forward.mean(dim=0).norm(dim=0).mean()
+            # squared: at the start all flow is common, and a norm would pin it to zero there
+            common = forward.mean(dim=0).square().sum(dim=0).mean()
             terms["mean_flow"] = weights.mean_flow * common
         if weights.cycle:
             same = warp(warped, backward, model.padding)
