@@ -132,7 +132,7 @@ def paste_back(
             face = _match_colour(face, _to_image(cut(photo, placement)), mask)
         weight = _enlarge(mask, to_crop, under.shape)[..., None]
         # The weight is applied to the enlarged face: premultiplied, fading ends would darken.
-        result = under + weight * (_enlarge(face, to_crop, under.shape, clamp=True) - under)
+        result = under + weight * (_enlarge(face, to_crop, under.shape) - under)
     else:
         result = under
         if flow is not None:
@@ -186,10 +186,9 @@ def _resample(
     return cv2.resize(sampled, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _enlarge(image: Image, to_crop: Affine, shape: tuple[int, ...], clamp: bool = False) -> Image:
-    """A crop-sized image in the pixels of the photo's window; beyond the crop 0, or its edge."""
-    border = cv2.BORDER_REPLICATE if clamp else cv2.BORDER_CONSTANT
-    return _resample(image, to_crop, (shape[0], shape[1]), border, cubic=True)
+def _enlarge(image: Image, to_crop: Affine, shape: tuple[int, ...]) -> Image:
+    """A crop-sized image in the pixels of the photo's window; 0 beyond the crop."""
+    return _resample(image, to_crop, (shape[0], shape[1]), cv2.BORDER_CONSTANT, cubic=True)
 
 
 def _window(placement: Placement, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
