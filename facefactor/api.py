@@ -72,7 +72,7 @@ def load(model: str | Path) -> FaceModel:
         CheckpointError: no such weights, or the file is damaged or of another kind.
     """
     built: Any = checkpoints.build_model(weights_file(model))
-    return built  # type: ignore[no-any-return]
+    return built
 
 
 def weights_file(model: str | Path) -> Path:

@@ -320,7 +320,7 @@ def _edit_photos(
     _finish(outcome)
 
 
-def _split(factors: str) -> list[str]:
+def _split(factors: str) -> list[Any]:
     return [name.strip() for name in factors.split(",")]
 
 

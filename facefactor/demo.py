@@ -9,9 +9,10 @@ from pathlib import Path
 
 from facefactor import editing
 from facefactor.errors import FaceFactorError
-from facefactor.factors import FaceModel
+from facefactor.factors import FaceModel, Factors
 from facefactor.images import Photo, write_image
 from facefactor.photo_edits import (
+    Change,
     PhotoFace,
     edit_face,
     encode_face,
@@ -64,7 +65,7 @@ def _portrait_rows(
     expression = factor_for(model.spec, "expression")
     taken = encode_face(model, source)
 
-    def swapped(own: editing.Factors) -> editing.Factors:
+    def swapped(own: Factors) -> Factors:
         return editing.transfer(own, taken, [expression], model.spec)
 
     sweep = {
@@ -73,7 +74,7 @@ def _portrait_rows(
         )
         for strength in _STRENGTHS
     }
-    changes = {**sweep, f"{other}'s expression": swapped}
+    changes: dict[str, Change] = {**sweep, f"{other}'s expression": swapped}
     box = face.found.box
     photos = [around(face.photo, box)]
     squares = [edit_face(model, face, lambda own: own, raw=True)]

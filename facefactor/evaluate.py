@@ -182,7 +182,7 @@ def _neutral(subject: Subject, folders: Mapping[str, Path], seed: int) -> list[R
         _, held_out = hold_out_people(READERS[name](folders[name]))
         cut = subject.cut(held_out)
         faces = torch.from_numpy(np.array(cut.faces)).permute(0, 3, 1, 2).float() / 255
-        neutral = torch.cat([_neutralise(subject.model, part) for part in faces.split(64)])
+        neutral = torch.cat([_neutralise(subject.model, part) for part in torch.split(faces, 64)])
         names = [str(record.subject) for record in cut.records]
         table = neutral_consistency(neutral, faces, names, name, subject.name)
         tables.append(replace(table, split_hash=split_hash(held_out)))
@@ -204,7 +204,7 @@ def _motion(subject: Subject, folders: Mapping[str, Path], seed: int) -> list[Re
         cut = subject.cut([record for record in test if record.expression != "neutral"])
         faces = torch.from_numpy(np.array(cut.faces)).permute(0, 3, 1, 2).float() / 255
         flows = []
-        for part in faces.split(128):
+        for part in torch.split(faces, 128):
             codes = model.encode(part)
             after = editing.set_strength(codes, model, "expression", 0.0)
             flows.append(model.edit_flow(codes, after))

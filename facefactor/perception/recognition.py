@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from facefactor.nn.imagenet import ImageNetSpace
 
 # (expansion, channels, repeats, stride of the first)
 _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
@@ -92,16 +90,15 @@ class MobileFaceNet(nn.Module):
         self.gdconv.add_module("bn", nn.BatchNorm2d(512))
         self.conv3 = nn.Conv2d(512, code_size, 1)
         self.bn = nn.BatchNorm1d(code_size)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self.normalise = ImageNetSpace()
 
     def forward(self, faces: Tensor) -> Tensor:
-        x = self.features(self.dw_conv(self.conv1((faces - self.mean) / self.std)))
+        x = self.features(self.dw_conv(self.conv1(self.normalise(faces))))
         return self.bn(self.conv3(self.gdconv(self.conv2(x))).flatten(1))
 
     def feature_maps(self, faces: Tensor) -> list[Tensor]:
         """Maps of the first three scales: 64 channels at 1/2, 64 at 1/4, 128 at 1/8."""
-        half = self.dw_conv(self.conv1((faces - self.mean) / self.std))
+        half = self.dw_conv(self.conv1(self.normalise(faces)))
         quarter = self.features[:5](half)
         return [half, quarter, self.features[5:7](quarter)]
 

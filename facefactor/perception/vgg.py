@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from facefactor.nn.imagenet import ImageNetSpace
+
 _WIDTHS = {"conv1": (64, 64), "conv2": (128, 128), "conv3": (256,) * 4, "conv4": (512,) * 4}
 _LAYERS = tuple(
     (f"{block}_{index + 1}", width)
     for block, widths in _WIDTHS.items()
     for index, width in enumerate(widths)
 )
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class VGG19(nn.Module):
@@ -102,8 +102,7 @@ class NormalisedForVGG(nn.Module):
     def __init__(self, network: VGG19) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self.normalise = ImageNetSpace()
 
     def forward(self, faces: Tensor) -> list[Tensor]:
-        return self.network((faces - self.mean) / self.std)
+        return self.network(self.normalise(faces))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,9 +148,11 @@ class Progress(Callback):
         for index, optimizer in enumerate(trainer.optimizers):
             _load_optimizer(optimizer, f"optimizer.{index}.", self._optimizer_state)
         self._optimizer_state = {}
-        for config in trainer.lr_scheduler_configs:
-            for _ in range(self.start):  # schedules are functions of the step: walk there
-                config.scheduler.step()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that no optimiser step was made in between
+            for config in trainer.lr_scheduler_configs:
+                for _ in range(self.start):  # schedules are functions of the step: walk there
+                    config.scheduler.step()  # type: ignore[call-arg]
 
     def on_train_batch_end(
         self,

@@ -186,4 +186,4 @@ def _has_bf16() -> bool:
     """Whether bf16 arithmetic is native here; emulated it is slower than float32."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported())

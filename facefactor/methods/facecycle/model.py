@@ -21,9 +21,7 @@ from facefactor.methods.facecycle.networks import (
     FlowDecoder,
     IdentityDecoder,
 )
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from facefactor.nn.imagenet import ImageNetSpace
 
 
 class FaceCycle(nn.Module):
@@ -35,8 +33,6 @@ class FaceCycle(nn.Module):
         padding: what a warp reads outside the image; in the normalised space 0 is mean grey.
     """
 
-    mean: Tensor
-    std: Tensor
     mean_face: Tensor
 
     def __init__(
@@ -62,8 +58,7 @@ class FaceCycle(nn.Module):
         self.flow_inverse: FlowInverse = flow_inverse
         self.padding: Padding = padding
         self.code_size = code_size
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self.space = ImageNetSpace()
         # the mean face over the training set; stage 2 follows it, decoding without a photo uses it
         self.register_buffer("mean_face", torch.zeros(3, image_size, image_size))
         self.spec = ModelSpec(
@@ -87,11 +82,12 @@ class FaceCycle(nn.Module):
 
     def to_images(self, faces: Tensor) -> Tensor:
         """Faces in [0, 1] -> the normalised space of the networks."""
-        return (faces - self.mean) / self.std
+        images: Tensor = self.space(faces)
+        return images
 
     def to_faces(self, images: Tensor) -> Tensor:
         """Network images -> RGB, not clamped, so that gradients survive at the ends."""
-        return images * self.std + self.mean
+        return self.space.leave(images)
 
     def flows(self, expression: Tensor) -> tuple[Tensor, Tensor]:
         """Forward (face to neutral) and backward flow of codes (N, D); each (N, 2, h, w) (Eq. 3).
