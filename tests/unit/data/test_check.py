@@ -38,7 +38,7 @@ def test_every_fault_is_counted_and_spoken_of(tmp_path):
     records[5].path.write_bytes(records[4].path.read_bytes())
     records[4] = replace(records[4], expression="fear", split="train")
     records[5] = replace(records[5], expression="anger", split="test")
-    records.append(FaceRecord(draw(tmp_path / "alone.png", 9), "alone"))
+    records.append(FaceRecord(draw(tmp_path / "alone.png", 9), "alone", split="test"))
 
     seen = []
     report = check_records(records, tmp_path, "celeba", lambda *at: seen.append(at))
@@ -51,7 +51,7 @@ def test_every_fault_is_counted_and_spoken_of(tmp_path):
     ]
     assert report.subjects_on_both_sides == ("person2",)
     assert report.lone_subjects == 1
-    assert report.splits == {"train": 1, "test": 1}
+    assert report.splits == {"test": 2, "train": 1}
     assert report.expressions == {"fear": 1, "anger": 1}
     text = "\n".join(report.advice)
     for words in (
@@ -138,7 +138,7 @@ def test_a_broken_layout_is_a_report_that_says_why(tmp_path):
         (["someone/1.jpg", "someone/3.jpg"], "folder"),
         (["anger/S010_004_17.png", "anger/S011_004_18.png"], "folder"),
         (["anger/one.png", "anger/two.png"], "folder"),
-        (["1.jpg", "someone/1.jpg", "someone/2.jpg"], "folder"),
+        (["x.jpg", "someone/1.jpg", "someone/2.jpg"], "folder"),
         (["1.jpg"], "folder"),
         (["notes.txt"], "folder"),
     ],

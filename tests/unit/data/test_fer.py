@@ -97,6 +97,13 @@ def test_another_row_of_votes(fer, row, message):
             read_ferplus(fer)
 
 
+def test_votes_outweigh_a_row_of_no_face_whichever_comes_first(fer):
+    before = read_ferplus(fer)
+    nobody = "PrivateTest,fer0000004.png,0,0,0,0,0,0,0,0,0,10"
+    (fer / "fer2013new.csv").write_text("\n".join([HEAD, nobody, *ROWS]))
+    assert read_ferplus(fer) == before
+
+
 def test_fer2013_labels_that_are_wrong(fer):
     file = fer / "fer2013_labels.csv"
     good = file.read_text()
