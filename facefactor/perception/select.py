@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from facefactor.errors import FaceFactorError
 from facefactor.perception.mtcnn import DetectedFace
 
 Similarity = Callable[[DetectedFace], float]
 
 
-class NoFaceError(ValueError):
+class NoFaceError(FaceFactorError, ValueError):
     """The photo has no such face."""
+
+
+class FaceChoiceError(FaceFactorError, ValueError):
+    """The choice of a face is not understood."""
 
 
 def select_faces(
@@ -29,7 +34,7 @@ def select_faces(
 
     Raises:
         NoFaceError: there is no face, or fewer than the number asked for.
-        ValueError: `which` is none of the above.
+        FaceChoiceError: `which` is none of the above.
     """
     number = _check(which, similarity)
     by_size = sorted(faces, key=lambda face: face.area, reverse=True)
@@ -56,11 +61,11 @@ def _check(which: str, similarity: Similarity | None) -> int:
         return 0
     if which.startswith("like:") and which != "like:":
         if similarity is None:
-            raise ValueError(f"{which!r} needs a similarity to compare faces by")
+            raise FaceChoiceError(f"{which!r} needs a similarity to compare faces by")
         return 0
     if which.isascii() and which.isdigit():
         return int(which)
-    raise ValueError(
+    raise FaceChoiceError(
         f"face {which!r} is not understood; say largest, all, a number from 0 (the largest), or "
         "like:FILE"
     )
