@@ -6,6 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from facefactor.api import (
+        PhotoFace,
+        encode_face,
+        evaluate,
+        frontalize_face,
+        load,
+        neutral_face,
+        read_face,
+        read_faces,
+        train,
+        transfer_face,
+    )
     from facefactor.errors import FaceFactorError
     from facefactor.factors import FaceModel, Factors, FactorSpec, ModelSpec
     from facefactor.images import read_photo, write_image
@@ -18,12 +30,32 @@ __all__ = [
     "FactorSpec",
     "Factors",
     "ModelSpec",
+    "PhotoFace",
     "__version__",
+    "encode_face",
+    "evaluate",
+    "frontalize_face",
+    "load",
+    "neutral_face",
+    "read_face",
+    "read_faces",
     "read_photo",
+    "train",
+    "transfer_face",
     "write_image",
 ]
 
 _HOMES = {
+    "PhotoFace": "facefactor.api",
+    "encode_face": "facefactor.api",
+    "evaluate": "facefactor.api",
+    "frontalize_face": "facefactor.api",
+    "load": "facefactor.api",
+    "neutral_face": "facefactor.api",
+    "read_face": "facefactor.api",
+    "read_faces": "facefactor.api",
+    "train": "facefactor.api",
+    "transfer_face": "facefactor.api",
     "FaceFactorError": "facefactor.errors",
     "FaceModel": "facefactor.factors",
     "FactorSpec": "facefactor.factors",

@@ -13,7 +13,7 @@ import torch
 
 from facefactor import checkpoints, editing
 from facefactor.batch import encode_files, list_inputs
-from facefactor.checkpoints import CheckpointError
+from facefactor.checkpoints import CheckpointError, packaged_weights, weights_file
 from facefactor.data.check import DataReport, check_folder
 from facefactor.demo import write_demo
 from facefactor.doctor import Check, examine
@@ -60,7 +60,6 @@ __all__ = [
     "verify_models",
 ]
 
-WEIGHTS = Path(__file__).parent / "weights"
 Progress = Callable[[int, int | None], None]
 logger = logging.getLogger(__name__)
 
@@ -73,23 +72,6 @@ def load(model: str | Path) -> FaceModel:
     """
     built: Any = checkpoints.build_model(weights_file(model))
     return built
-
-
-def weights_file(model: str | Path) -> Path:
-    """Where the weights named `model` are; a path is itself, a run's folder its model file."""
-    path = Path(model)
-    if path.is_dir():
-        return path / "model.safetensors"
-    if path.suffix == ".safetensors":
-        return path
-    packaged = WEIGHTS / f"{model}.safetensors"
-    if not packaged.is_file():
-        names = ", ".join(entry.name for entry in models()) or "none"
-        raise CheckpointError(
-            f"{model}: no weights of this name come with facefactor (there are: {names}); "
-            "name one of them or a .safetensors file"
-        )
-    return packaged
 
 
 def read_face(source: Any, which: str = "largest") -> PhotoFace:
@@ -335,7 +317,7 @@ class ModelEntry:
 def models() -> list[ModelEntry]:
     """The weights that come with the package."""
     entries = []
-    for path in sorted(WEIGHTS.glob("*.safetensors")):
+    for path in packaged_weights():
         header = checkpoints.read_header(path)
         spec = header.spec
         megabytes = path.stat().st_size / 1e6

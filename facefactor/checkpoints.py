@@ -96,6 +96,31 @@ def load(path: str | Path) -> tuple[CheckpointHeader, dict[str, Tensor]]:
     }
 
 
+def packaged_weights() -> list[Path]:
+    """The weight files that come with the package."""
+    return sorted((Path(__file__).parent / "weights").glob("*.safetensors"))
+
+
+def weights_file(model: str | Path) -> Path:
+    """Where the weights named `model` are: a name of packaged ones, a file, or a run's folder.
+
+    Raises:
+        CheckpointError: nothing is called so.
+    """
+    path = Path(model)
+    if path.is_dir():
+        return path / "model.safetensors"
+    if path.suffix == ".safetensors":
+        return path
+    packaged = {file.stem: file for file in packaged_weights()}
+    if str(model) not in packaged:
+        raise CheckpointError(
+            f"{model}: no weights of this name come with facefactor (there are: "
+            f"{', '.join(packaged) or 'none'}); name one of them or a .safetensors file"
+        )
+    return packaged[str(model)]
+
+
 def build_model(path: str | Path) -> nn.Module:
     """The model a file holds the weights of, in eval mode.
 

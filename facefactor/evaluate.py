@@ -92,9 +92,7 @@ def evaluate(
     Raises:
         FaceFactorError: an unknown protocol, or none of the data sets suits one.
     """
-    from facefactor.api import weights_file
-
-    subject = Subject(weights_file(model), cache)
+    subject = Subject(checkpoints.weights_file(model), cache)
     folders = {}
     for text in datasets:
         name, _, folder = text.partition("=")

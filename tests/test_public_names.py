@@ -15,8 +15,18 @@ PUBLIC = [
     "FactorSpec",
     "Factors",
     "ModelSpec",
+    "PhotoFace",
     "__version__",
+    "encode_face",
+    "evaluate",
+    "frontalize_face",
+    "load",
+    "neutral_face",
+    "read_face",
+    "read_faces",
     "read_photo",
+    "train",
+    "transfer_face",
     "write_image",
 ]
 
