@@ -34,7 +34,7 @@ class Row:
 
 
 class Api(types.ModuleType):
-    """Stands in for `facefactor.api`: takes what that takes, answers as told, keeps the question."""
+    """Stands in for `facefactor.api`: takes what it takes, answers as told, keeps the question."""
 
     def __init__(self) -> None:
         super().__init__("facefactor.api")
