@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as csv_module
 import glob
 import json
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,5 +242,13 @@ def _write_npz(path: Path, rows: Iterable[Row], spec: ModelSpec, about: Mapping[
     arrays["failed_error"] = np.array([row["error"] for row in bad], dtype=str)
     arrays["about"] = np.array(json.dumps(dict(about)))
     with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)
+        _save_arrays(temporary, arrays)
     return len(good)
+
+
+def _save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """What `numpy.savez` does; that has no place for an array called "file"."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
