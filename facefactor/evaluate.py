@@ -15,6 +15,7 @@ from torch import Tensor
 from facefactor import checkpoints, editing
 from facefactor.data.crops import CroppedFaces, crop_faces
 from facefactor.data.held_out import hold_out_people
+from facefactor.data.poses import read_poses
 from facefactor.data.readers import READERS, read_pairs
 from facefactor.data.records import (
     DataError,
@@ -27,7 +28,7 @@ from facefactor.data.records import (
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.consistency import motion, neutral_consistency
 from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
-from facefactor.evaluation.probes import expression_probe
+from facefactor.evaluation.probes import expression_probe, head_pose_probe
 from facefactor.evaluation.tables import ResultTable, write_json
 from facefactor.evaluation.verification import verification
 from facefactor.factors import FactorName
@@ -214,6 +215,7 @@ def _motion(subject: Subject, folders: Mapping[str, Path], seed: int) -> list[Re
 
 PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], list[ResultTable]]] = {
     "expression-probe": _expression,
+    "head-pose": _head_pose,
     "verification": _verification,
     "neutral-consistency": _neutral,
     "motion": _motion,

@@ -1,7 +1,10 @@
-"""Pictures of what a model can do, while it trains."""
+"""What is seen of a run while it trains: lines of figures, pictures of held-out faces."""
 
 from __future__ import annotations
 
+import logging
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,44 @@ from lightning import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
 from facefactor.images import face_to_photo, write_image
+from facefactor.stages import Stage
+
+logger = logging.getLogger(__name__)
+
+
+class LogLines(Callback):
+    """Every `every` steps a line: step, rate, time left, the figures a stage shows on its bar.
+
+    A progress bar leaves nothing in a log file; this does.
+    """
+
+    def __init__(self, stage: Stage, start: int, every: int = 100) -> None:
+        self.stage = stage
+        self.start = start
+        self.every = every
+        self.clock = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
+        done = batch_index + 1
+        if done % self.every:
+            return
+        now = time.monotonic()
+        rate = self.every / (now - self.clock)  # steps a second since the last line
+        self.clock = now
+        step = self.start + done
+        left = timedelta(seconds=round((self.stage.steps - step) / rate))
+        shown = {name: float(value) for name, value in trainer.progress_bar_metrics.items()}
+        logger.info(
+            "%s: step %d of %d, %.1f images/s, %s left, %s",
+            self.stage.name,
+            step,
+            self.stage.steps,
+            rate * self.stage.batch_size,
+            left,
+            ", ".join(f"{name} {value:.4g}" for name, value in shown.items()),
+        )
 
 
 class SampleSheets(Callback):

@@ -20,6 +20,7 @@ from facefactor.errors import FaceFactorError
 from facefactor.files import atomic_path
 from facefactor.perception.frozen import Frozen
 from facefactor.stages import Stage
+from facefactor.training.monitor import LogLines
 
 
 class TrainingError(FaceFactorError, ValueError):
@@ -75,7 +76,12 @@ def run_stages(
             log_every_n_steps=10,
             enable_checkpointing=False,
             enable_model_summary=False,
-            callbacks=[*callbacks(stage), SeedEachStep(seed + number, progress), progress],
+            callbacks=[
+                *callbacks(stage),
+                LogLines(stage, progress.start),
+                SeedEachStep(seed + number, progress),
+                progress,
+            ],
         )
         trainer.fit(module, loader)
         if trainer.interrupted:

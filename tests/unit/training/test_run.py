@@ -102,6 +102,13 @@ def test_a_finished_stage_is_loaded_not_trained_again(tmp_path):
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
+def test_a_log_tells_step_rate_and_time_left(tmp_path, caplog):
+    with caplog.at_level("INFO", "facefactor.training.monitor"):
+        run(tmp_path, steps=100, save_every=100)
+    (line,) = [record.getMessage() for record in caplog.records if "step" in record.getMessage()]
+    assert line.startswith("only: step 100 of 100,") and "images/s, 0:00:00 left" in line
+
+
 def test_other_settings_are_refused_by_name(tmp_path):
     run(tmp_path, steps=2, learning_rate=1)
     with pytest.raises(TrainingError, match="learning_rate"):
