@@ -138,6 +138,25 @@ def _expression(subject: Subject, folders: Mapping[str, Path], seed: int) -> lis
     return tables
 
 
+def _head_pose(subject: Subject, folders: Mapping[str, Path], seed: int) -> list[ResultTable]:
+    """Linear regression of yaw, pitch and roll on the expression code."""
+    tables = []
+    for name in _suitable(folders, ("poses",), "head-pose"):
+        records, angles = read_poses(folders[name])
+        cut = subject.cut(records)
+        kept = dict(zip(records, angles, strict=True))
+        found = np.array([kept[record] for record in cut.records])
+        train = np.array([record.split == "train" for record in cut.records])
+        faces = np.asarray(cut.faces)
+        for title, encode in subject.encoders("expression", faces[train], seed).items():
+            codes = encode_faces(encode, faces)
+            table = head_pose_probe(
+                codes[train], found[train], codes[~train], found[~train], name, seed, title
+            )
+            tables.append(replace(table, split_hash=split_hash(records)))
+    return tables
+
+
 def _verification(subject: Subject, folders: Mapping[str, Path], seed: int) -> list[ResultTable]:
     """Same person or not, by cosine of identity codes, on LFW's pairs."""
     tables = []
