@@ -271,8 +271,10 @@ def train(
     changes: Sequence[str] = (),
     seed: int = 0,
     resume: bool = True,
+    start_from: str | None = None,
 ) -> Path:
-    """Train a method; `data` as "reader=folder", `changes` as "setting=value"."""
+    """Train a method; `data` as "reader=folder", `changes` as "setting=value", `start_from` as
+    `load` takes it."""
     from facefactor.training.train import train as run
 
     return run(
@@ -283,6 +285,7 @@ def train(
         _pairs(changes),
         seed,
         fresh=not resume,
+        start_from=weights_file(start_from) if start_from else None,
     )
 
 

@@ -209,6 +209,10 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, do not resume.")] = False,
+    start_from: Annotated[
+        str | None,
+        typer.Option("--from", metavar="MODEL", help="Begin with these weights, not random ones."),
+    ] = None,
 ) -> None:
     """Train a method on your faces, or go on where it stopped."""
     from facefactor import api
@@ -221,6 +225,7 @@ def train(
         changes=changes or [],
         seed=seed,
         resume=not fresh,
+        start_from=start_from,
     )
     typer.echo(weights)
 

@@ -14,9 +14,14 @@ import torch
 from kornia.augmentation import ColorJiggle, RandomAffine
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from facefactor.data.records import FaceRecord
+from facefactor.geometry.flow import warp
+
+_NODES = 6  # a side of the grid of random displacements
+_DEFORMATION = 0.032  # standard deviation of a node's displacement, shares of the face's side
 
 
 class FacePairs(Dataset[Tensor]):
@@ -26,6 +31,10 @@ class FacePairs(Dataset[Tensor]):
     subject), else a photo and its mirror image; with `flip_probability` a mirror image in any
     case. A partner photo takes over the first one's colour mean and deviation: photos of one
     person differ in light, frames of one clip do not, and light is no expression.
+
+    Each face is then deformed by a small smooth random flow. A mirror image differs from its photo
+    in pose only: without deformations nothing would ask a model to see that a mouth is open. (The
+    paper has frames of clips, which differ in expression.)
 
     Args:
         faces: (N, S, S, 3) uint8.
@@ -85,9 +94,19 @@ class FacePairs(Dataset[Tensor]):
 
     def _augment(self, pairs: Tensor) -> Tensor:
         """Small motions for each face, one colour jitter for both faces of a pair."""
-        moved = self.move(pairs.flatten(0, 1)).unflatten(0, (-1, 2))
+        faces = self.move(pairs.flatten(0, 1))
+        if not self.strangers:  # between people nothing has to be told from motion
+            faces = deform(faces)
+        moved = faces.unflatten(0, (-1, 2))
         tall = moved.transpose(1, 2).flatten(2, 3)  # (P, 3, 2S, S): one image a pair
         return self.jitter(tall).unflatten(2, (2, -1)).transpose(1, 2).clamp(0, 1).contiguous()
+
+
+def deform(faces: Tensor) -> Tensor:
+    """Each face (N, C, S, S) moved by its own smooth random flow; about 2 px an axis at 64."""
+    nodes = torch.randn(len(faces), 2, _NODES, _NODES) * 2 * _DEFORMATION
+    flow = F.interpolate(nodes, tuple(faces.shape[-2:]), mode="bicubic", align_corners=True)
+    return warp(faces, flow, padding="border")
 
 
 def match_colour(face: NDArray[np.uint8], like: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -37,6 +37,7 @@ def train(
     changes: Mapping[str, str] | None = None,
     seed: int = 0,
     fresh: bool = False,
+    start_from: Path | None = None,
     cache: Path = CACHE,
 ) -> Path:
     """Train `method` on folders of faces; called again with the same arguments it continues.
@@ -46,6 +47,7 @@ def train(
         output: folder for progress, logs, sample sheets and `model.safetensors`.
         changes: recipe settings by (dotted) name; "expression.gram" -> "0.1".
         fresh: forget an earlier run in `output`.
+        start_from: weights of the same sizes to begin with, instead of random ones.
 
     Returns:
         The weights file.
@@ -64,6 +66,11 @@ def train(
     instrument = feature_network(recipe.instrument)
     torch.manual_seed(seed)  # initial weights
     model = recipes.build(recipe)
+    begun = ""
+    if start_from is not None:
+        header, tensors = checkpoints.load(start_from)
+        checkpoints.fill(model, tensors, start_from)
+        begun = header.sha256
     faces, records, held_out = training_faces(data, model.spec.crop, model.spec.image_size, cache)
     if fresh:
         for old in output.glob("progress-*.safetensors"):
@@ -71,6 +78,7 @@ def train(
     settings = {
         "method": method,
         "recipe": dataclasses.asdict(recipe),
+        "start_from": begun,
         "data": {name: split_hash(part) for name, part in _by_name(data, records).items()},
     }
     output.mkdir(parents=True, exist_ok=True)

@@ -135,6 +135,7 @@ def test_training(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
         "changes": ["learning_rate=5e-5"],
         "seed": 3,
         "resume": True,
+        "start_from": None,
     }
     assert capsys.readouterr().out == "runs/facecycle/model.safetensors\n"
     assert run("train", "facecycle", "--data", "a=b", "--fresh") == 0
