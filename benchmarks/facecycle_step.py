@@ -6,11 +6,12 @@
 `--peer` is a checkout of the paper's released code (JiaRenChang/FaceCycle); `released_facecycle.py`
 says what is run of it. All steps are timed in turn, A B A B, in one process, on the same random
 images and with random frozen weights: speed does not depend on either. What is timed is the step
-alone, from a batch on the device to updated weights.
+alone, from a batch on the device to updated weights: ours in training's precision, the peer in
+float32, as released (`--precision 32-true` compares like with like).
 
-Beside each time stands the arithmetic that is asked for (convolutions and matrix products, forward
-and backward) and the rate it is done at, to be held against the rate of one large convolution on
-this machine: GFLOP over that rate is the floor of the time.
+Beside each speed stands the arithmetic that is asked for (convolutions and matrix products, forward
+and backward) and the rate it is done at. "of one conv." holds that against the best rate of one
+large convolution in the same precision, timed in the same turns: the floor of the time is at 100%.
 """
 
 from __future__ import annotations
@@ -121,16 +122,12 @@ def count_gflop(step: Step) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def convolution_rate(device: str, dtype: torch.dtype) -> float:
-    """GFLOP/s of one 3x3 convolution from 256 to 256 channels, the best of five."""
-    maps = torch.rand(512 if device == "cuda" else 8, 256, 32, 32).to(device, dtype)
-    layer = nn.Conv2d(256, 256, 3, padding=1).to(device, dtype)
-    step = partial(
-        layer.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        maps.contiguous(memory_format=torch.channels_last),
-    )
-    with torch.no_grad():
-        return count_gflop(step) / min(take_turns({"": step}, 5)[""])
+def convolution(batch: int, device: str, dtype: torch.dtype) -> Step:
+    """One 3x3 convolution from 256 to 256 channels at 64x64, forward."""
+    layer: Any = nn.Conv2d(256, 256, 3, padding=1).to(device, dtype).requires_grad_(False)
+    maps = torch.rand(batch, 256, 64, 64, device=device).to(dtype)
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    return partial(layer.to(memory_format=torch.channels_last), maps)
 
 
 def spread(values: list[float]) -> str:
@@ -140,30 +137,32 @@ def spread(values: list[float]) -> str:
 
 def report_training(args: argparse.Namespace) -> None:
     bf16 = args.precision == "bf16-mixed"
-    rate = convolution_rate(args.device, torch.bfloat16 if bf16 else torch.float32)
-    print(f"ours in {args.precision}; one convolution reaches {rate:.0f} GFLOP/s")
+    dtypes = {"ours": torch.bfloat16 if bf16 else torch.float32, "peer": torch.float32}
     pairs = torch.rand(args.batch // 2, 2, 3, 64, 64, device=args.device)
     if args.peer:
         released = import_released(args.peer, args.device)
         images = ImageNetSpace().to(args.device)(pairs.transpose(0, 1).flatten(0, 1))
-        released_rate = convolution_rate(args.device, torch.float32)
-        print(f"peer in 32-true, as released; one convolution: {released_rate:.0f} GFLOP/s")
     print(
-        f"\n{'training step':20} {'images/s: median (range)':32} {'GFLOP/image':>11} {'GFLOP/s':>9}"
+        f"\n{'training step':24} {'images/s: median (range)':32} {'GFLOP/image':>11} {'GFLOP/s':>9}"
         f" {'of one conv.':>12}  {'speed over peer: median (range)' if args.peer else ''}"
     )
     for stage in ("expression", "identity"):
         steps = {preset: our_step(preset, stage, pairs, bf16) for preset in args.preset}
         if args.peer:
             steps["peer"] = ReleasedStep(released, stage, images)
+        for dtype in dict.fromkeys(dtypes.values() if args.peer else [dtypes["ours"]]):
+            steps[str(dtype)] = convolution(args.batch, args.device, dtype)
         gflop = {name: count_gflop(step) for name, step in steps.items()}
         seconds = take_turns(steps, args.rounds)
         for name, taken in seconds.items():
-            reached = gflop[name] / statistics.median(taken)
-            share = reached / (released_rate if name == "peer" else rate)
-            row = f"{name + ' ' + stage:20} {spread([args.batch / s for s in taken]):32}"
-            row += f" {gflop[name] / args.batch:11.2f} {reached:9.1f} {share:12.0%}"
-            if args.peer and name != "peer":
+            yardstick = name if name.startswith("torch.") else str(dtypes.get(name, dtypes["ours"]))
+            floor = gflop[name] * min(seconds[yardstick]) / gflop[yardstick]  # seconds
+            middle = statistics.median(taken)
+            label = f"one conv. {name[6:]}" if name == yardstick else f"{name} {stage}"
+            row = f"{label:24} {spread([args.batch / s for s in taken]):32}"
+            row += f" {gflop[name] / args.batch:11.2f} {gflop[name] / middle:9.1f}"
+            row += f" {floor / middle:12.0%}"
+            if args.peer and name in args.preset:
                 row += spread([b / a for a, b in zip(taken, seconds["peer"], strict=True)])
             print(row, flush=True)
 
@@ -199,7 +198,10 @@ def main() -> None:
     torch.manual_seed(0)
     where = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     threads = torch.get_num_threads()
-    print(f"torch {torch.__version__}, {where}, {threads} CPU threads, batch {args.batch}")
+    print(
+        f"torch {torch.__version__}, {where}, {threads} CPU threads, batch {args.batch}, "
+        f"ours in {args.precision}, peer in 32-true"
+    )
     report_training(args)
     if not args.no_edit:
         report_edit(args.rounds)
