@@ -18,7 +18,7 @@ from facefactor.data.check import DataReport, check_folder
 from facefactor.demo import write_demo
 from facefactor.doctor import Check, examine
 from facefactor.errors import FaceFactorError
-from facefactor.evaluate import evaluate
+from facefactor.protocols import evaluate
 from facefactor.factors import FaceModel, FactorName, Factors
 from facefactor.images import IMAGE_SUFFIXES, Photo, write_image
 from facefactor.outcomes import Outcome

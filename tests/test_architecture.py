@@ -36,13 +36,13 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "photo_edits": {"factors", "editing", "images", "videos", "perception", "geometry"},
     "sheets": {"images", "videos"},
     "batch": {"factors", "editing", "images", "videos", "perception", "photo_edits"},
-    "evaluate": {"factors", "editing", "images", "perception", "data"}
+    "protocols": {"factors", "editing", "images", "perception", "data"}
     | {"methods", "checkpoints", "evaluation"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"},
     "doctor": {"checkpoints", "perception", "images"},
     "api": VOCABULARY
     | {"editing", "perception", "data", "methods", "checkpoints", "training"}
-    | {"evaluation", "photo_edits", "sheets", "batch", "evaluate", "demo", "doctor"},
+    | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"},
     "cli": {"api"},
     "web": {"api"},
     "__init__": {"api", "factors", "editing", "images"},

@@ -16,7 +16,7 @@ import torch
 from lightning import LightningModule
 
 from facefactor.data.records import FaceRecord
-from facefactor.data.samples import FacePairs, match_colour
+from facefactor.data.samples import FacePairs, deform, match_colour
 from facefactor.methods.facecycle.recipe import PRESETS
 from facefactor.perception.frozen import Frozen
 from facefactor.stages import Stage
@@ -165,6 +165,29 @@ def test_strangers_are_never_the_same_photo():
     for seed in range(30):
         pair = pairs._pair(np.random.default_rng(seed))
         assert pair[0].min() != pair[1].min()
+
+
+def test_each_face_is_deformed_by_its_own_smooth_motion():
+    torch.manual_seed(0)
+    ramp = torch.linspace(0, 1, 64).expand(64, 1, 64, 64)
+    moved = deform(ramp)
+    shift_px = (moved - ramp) * 63  # how far each pixel's colour came from, along x
+    assert 1.0 < shift_px.square().mean().sqrt() < 2.5
+    assert (moved[0] - moved[1]).abs().mean() > 0.005
+    assert shift_px.diff(dim=-1).abs().mean() < 0.5  # neighbours move together
+
+
+def test_pairs_of_one_person_are_deformed_and_strangers_are_not():
+    faces, records = faces_of("", "", "")
+    ramp = np.broadcast_to(np.arange(0, 240, 4, dtype=np.uint8)[:, None], (3, 60, 60, 3))
+    kept = FacePairs(ramp, records, 8, seed=0, strangers=True)[0]
+    moved = FacePairs(ramp, records, 8, seed=0)[0]
+    assert kept.shape == moved.shape and faces.shape[0] == 3
+
+    def bend(batch):  # rows of a ramp stay straight under an affine motion
+        return batch[..., 10:50, 10:50].diff(dim=-1).diff(dim=-1).abs().mean()
+
+    assert bend(moved) > 2 * bend(kept)
 
 
 def test_matched_colour_has_the_other_mean_and_deviation():
