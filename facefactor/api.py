@@ -18,7 +18,6 @@ from facefactor.data.check import DataReport, check_folder
 from facefactor.demo import write_demo
 from facefactor.doctor import Check, examine
 from facefactor.errors import FaceFactorError
-from facefactor.protocols import evaluate
 from facefactor.factors import FaceModel, FactorName, Factors
 from facefactor.images import IMAGE_SUFFIXES, Photo, write_image
 from facefactor.outcomes import Outcome
@@ -31,6 +30,7 @@ from facefactor.photo_edits import (
     factor_for,
     read_faces,
 )
+from facefactor.protocols import evaluate
 from facefactor.sheets import interpolation_sheet
 from facefactor.videos import write_gif, write_video
 

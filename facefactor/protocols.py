@@ -32,6 +32,7 @@ from facefactor.evaluation.probes import expression_probe, head_pose_probe
 from facefactor.evaluation.tables import ResultTable, write_json
 from facefactor.evaluation.verification import verification
 from facefactor.factors import FactorName
+from facefactor.files import atomic_path
 from facefactor.methods import METHODS
 
 CACHE = Path(".cache") / "faces"
@@ -109,6 +110,9 @@ def evaluate(
         tables += [replace(table, command=command) for table in found]
     if output is not None:
         write_json(output / "results.json", tables)
+        with atomic_path(output / "results.md") as temporary:
+            text = "\n\n".join(table.to_markdown() for table in tables)
+            temporary.write_text(text + "\n", encoding="utf-8")
     return tables
 
 
