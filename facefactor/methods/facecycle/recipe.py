@@ -38,6 +38,7 @@ class Recipe:
     identity_blocks: int
     # initial state and geometry
     linear_std: float
+    normalised: bool  # group normalisation in the encoders
     noise: float  # standard deviation of what fills uncovered places while training
     flow_inverse: FlowInverse
     padding: Padding
@@ -68,6 +69,7 @@ _PAPER = Recipe(
     expression_blocks=8,
     identity_blocks=7,
     linear_std=0.01,
+    normalised=False,
     noise=1.0,
     flow_inverse="paper",
     padding="zeros",
@@ -153,7 +155,8 @@ _SMALL = replace(
     full=24,
     expression_blocks=4,
     identity_blocks=4,
-    linear_std=0.02,
+    linear_std=0.05,
+    normalised=True,
     noise=0.0,  # what is absent at test time the decoder need not learn to expect
     flow_inverse="first_order",
     padding="border",
@@ -205,12 +208,12 @@ def build(recipe: Recipe, vgg19: Path | None = None) -> FaceCycle:
     code = recipe.code_size
     return FaceCycle(
         stem=stem,
-        expression_encoder=FaceEncoder(recipe.width, code, recipe.linear_std),
+        expression_encoder=FaceEncoder(recipe.width, code, recipe.linear_std, recipe.normalised),
         flow_decoder=FlowDecoder(recipe.width, code),
         expression_decoder=ExpressionDecoder(
             recipe.half, recipe.quarter, recipe.full, recipe.expression_blocks, recipe.noise
         ),
-        identity_encoder=FaceEncoder(recipe.width, code, recipe.linear_std),
+        identity_encoder=FaceEncoder(recipe.width, code, recipe.linear_std, recipe.normalised),
         identity_decoder=IdentityDecoder(
             recipe.quarter, recipe.half, recipe.full, recipe.identity_blocks, code
         ),
