@@ -46,17 +46,17 @@ class FaceEncoder(nn.Module):
         act = nn.LeakyReLU(LEAK)
         w, w2, w4 = width, 2 * width, 4 * width
 
-        def norm(channels: int) -> nn.Module:
-            return nn.GroupNorm(8, channels) if normalised else nn.Identity()
+        def norm(channels: int) -> list[nn.Module]:
+            return [nn.GroupNorm(8, channels)] if normalised else []
 
         self.maps = nn.Sequential(
-            nn.Conv2d(3, w, 7, 2, padding=3), norm(w), act, conv3(w, w), act,
-            conv3(w, w), ChannelAttention(w), conv3(w, w), norm(w), act,
-            conv3(w, w2, 2), ChannelAttention(w2), conv3(w2, w2), norm(w2), act,
+            nn.Conv2d(3, w, 7, 2, padding=3), *norm(w), act, conv3(w, w), act,
+            conv3(w, w), ChannelAttention(w), conv3(w, w), *norm(w), act,
+            conv3(w, w2, 2), ChannelAttention(w2), conv3(w2, w2), *norm(w2), act,
             ResidualBlock(w2), ResidualBlock(w2),
-            conv3(w2, w2, 2), act, conv3(w2, w2), norm(w2), act,
-            conv3(w2, w4, 2), act, conv3(w4, w4), norm(w4), act,
-            conv3(w4, w4), act, conv3(w4, w2), norm(w2), act,
+            conv3(w2, w2, 2), act, conv3(w2, w2), *norm(w2), act,
+            conv3(w2, w4, 2), act, conv3(w4, w4), *norm(w4), act,
+            conv3(w4, w4), act, conv3(w4, w2), *norm(w2), act,
         )  # fmt: skip
         self.head = nn.Sequential(
             nn.Flatten(), nn.Linear(w2 * 4 * 4, 8 * w), act, nn.Linear(8 * w, code_size), nn.Tanh()
