@@ -28,6 +28,7 @@ class ExpressionWeights:
     perceptual: float  # Phi of Eq. 8 on the re-expressed image
     symmetry: float  # of the neutral face; this is what makes neutral mean frontal
     warped_symmetry: float  # of W(F, fw)
+    coarse_cycle: float  # `swapped_cycle` at 1/2, 1/4 and 1/8 of the resolution, unpublished
     mean_flow: float  # squared length of the batch's mean flow, unpublished: neutral faces drift
 
 

@@ -49,6 +49,7 @@ class Recipe:
     mean_from: Literal["swap", "batch_mean"]
     # schedule
     batch_size: int  # images a step; half as many pairs
+    motion_images: int  # seen in the warm-up of flows; 0 for none, as published
     expression_images: int  # seen in stage 1
     identity_images: int  # seen in stage 2
     expression_rate: float
@@ -88,6 +89,7 @@ _PAPER = Recipe(
         perceptual=0.05,  # lambda of Eq. 8
         symmetry=0.0,
         warped_symmetry=0.0,
+        coarse_cycle=0.0,
         mean_flow=0.0,
     ),
     identity=IdentityWeights(
@@ -103,6 +105,7 @@ _PAPER = Recipe(
     ),
     mean_from="swap",
     batch_size=32,
+    motion_images=0,
     expression_images=40 * 2 * 299_085,  # 40 epochs of one pair a clip (Sec. 3.1)
     identity_images=20 * 2 * 299_085,
     expression_rate=5e-5,
@@ -126,6 +129,7 @@ _CODE_EXPRESSION = ExpressionWeights(
     perceptual=0.0,
     symmetry=1.5,
     warped_symmetry=0.75,
+    coarse_cycle=0.0,
     mean_flow=0.0,
 )
 _CODE_IDENTITY = IdentityWeights(
@@ -168,10 +172,12 @@ _SMALL = replace(
         gram=0.1,
         warped_gram=0.0,
         perceptual=0.5,
+        coarse_cycle=2.0,
         mean_flow=200.0,
     ),
     identity=replace(_CODE_IDENTITY, gram=0.05, identity_perceptual=0.5),
-    expression_images=300_000,
+    motion_images=300_000,
+    expression_images=200_000,
     identity_images=100_000,
     expression_rate=2e-4,
     identity_rate=4e-4,
@@ -225,11 +231,22 @@ def build(recipe: Recipe, vgg19: Path | None = None) -> FaceCycle:
 
 
 def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module) -> list[Stage]:
-    """Stage 1 and stage 2; a stage is built when it starts, because it freezes parts of `model`."""
+    """The stages in order; one is built when it starts, because it freezes parts of `model`."""
     # Lightning takes seconds to import and editing does not need it
-    from facefactor.methods.facecycle.training import ExpressionStage, IdentityStage
+    from facefactor.methods.facecycle.training import ExpressionStage, IdentityStage, MotionStage
 
     seen = Frozen(instrument)
+
+    def motion() -> MotionStage:
+        return MotionStage(
+            model,
+            seen,
+            recipe.expression,
+            recipe.expression_rate,
+            recipe.expression_betas,
+            steps=recipe.motion_images // recipe.batch_size,
+            drop_at=1.0,
+        )
 
     def expression() -> ExpressionStage:
         return ExpressionStage(
@@ -254,7 +271,9 @@ def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module) -> list[Stag
             drop_at=recipe.drop_at,
         )
 
-    return [
-        Stage("expression", expression, "pairs", recipe.expression_images, recipe.batch_size),
-        Stage("identity", identity, "faces", recipe.identity_images, recipe.batch_size),
+    batch = recipe.batch_size
+    warm_up = [Stage("motion", motion, "pairs", recipe.motion_images, batch)]
+    return (warm_up if recipe.motion_images else []) + [
+        Stage("expression", expression, "pairs", recipe.expression_images, batch),
+        Stage("identity", identity, "faces", recipe.identity_images, batch),
     ]

@@ -25,6 +25,7 @@ from facefactor.methods.facecycle.losses import (
     swap_halves,
 )
 from facefactor.methods.facecycle.model import FaceCycle
+from facefactor.perception.frozen import Frozen
 
 
 class FaceCycleStage(LightningModule):
@@ -75,6 +76,76 @@ class FaceCycleStage(LightningModule):
         self.log("loss", loss.detach(), prog_bar=True)
         return loss
 
+    def watch(self, codes: Tensor, forward: Tensor) -> None:
+        """Zero flow is a minimum of Eq. 4 and the initial state: show whether it was left."""
+        size = self.model.spec.image_size
+        self.log("flow_px", flow_magnitude_px(forward.detach(), size).mean(), prog_bar=True)
+        self.log("folded", folded_share(forward.detach()).mean())
+        self.log("code_std", codes.detach().std(dim=0).mean(), prog_bar=True)
+
+
+def motion_terms(
+    model: FaceCycle, weights: ExpressionWeights, images: Tensor, forward: Tensor, backward: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The terms that see flows only, and the images they rebuild: each from its partner's pixels.
+
+    Args:
+        images: (2P, 3, H, W), partners P apart; forward, backward: their flows.
+    """
+    warped = warp(images, forward, model.padding)
+    cycled = warp(swap_halves(warped), backward, model.padding)
+    terms = {
+        "swapped_cycle": weights.swapped_cycle * F.l1_loss(cycled, images),
+        "swapped_cycle_ssim": weights.swapped_cycle_ssim * ssim_loss(cycled, images),
+        "warped_symmetry": weights.warped_symmetry * symmetry_loss(warped),
+    }
+    if weights.coarse_cycle:
+        # a motion of several pixels has no gradient at full resolution, where edges miss each other
+        coarse = [
+            F.l1_loss(F.avg_pool2d(cycled, side), F.avg_pool2d(images, side)) for side in (2, 4, 8)
+        ]
+        terms["coarse_cycle"] = weights.coarse_cycle * torch.stack(coarse).sum()
+    if weights.mean_flow:
+        # squared: at the start all flow is common, and a norm would pin it to zero there
+        common = forward.mean(dim=0).square().sum(dim=0).mean()
+        terms["mean_flow"] = weights.mean_flow * common
+    if weights.cycle:
+        same = warp(warped, backward, model.padding)
+        terms["cycle"] = weights.cycle * F.l1_loss(same, images)  # Eq. 4
+    return terms, cycled
+
+
+class MotionStage(FaceCycleStage):
+    """Warm-up of `small`, unpublished: E_exp and D_flow learn to align pairs by their flows alone.
+
+    A step costs a seventh of stage 1's, and the decoder never sees flows that mean nothing.
+    """
+
+    def __init__(
+        self,
+        model: FaceCycle,
+        instrument: nn.Module,
+        weights: ExpressionWeights,
+        learning_rate: float,
+        betas: tuple[float, float],
+        steps: int,
+        drop_at: float,
+    ) -> None:
+        super().__init__(model, instrument, learning_rate, betas, steps, drop_at)
+        self.weights = weights
+        model.requires_grad_(False)
+        for part in (model.expression_encoder, model.flow_decoder):
+            part.requires_grad_(True)
+
+    def training_step(self, pairs: Tensor, batch_index: int) -> Tensor:
+        """`pairs`: (P, 2, 3, H, W) faces in [0, 1], two of one person."""
+        images = self.stack(pairs)
+        codes = self.model.expression_encoder(images)
+        forward, backward = self.model.flows(codes)
+        terms, _ = motion_terms(self.model, self.weights, images, forward, backward)
+        self.watch(codes, forward)
+        return self.total(terms)
+
 
 class ExpressionStage(FaceCycleStage):
     """Stage 1: E_exp, D_flow, D_exp (and a learned stem) from pairs of one person."""
@@ -91,8 +162,11 @@ class ExpressionStage(FaceCycleStage):
     ) -> None:
         super().__init__(model, instrument, learning_rate, betas, steps, drop_at)
         self.weights = weights
-        for part in (model.identity_encoder, model.identity_decoder):
-            part.requires_grad_(False)
+        model.requires_grad_(True)
+        model.identity_encoder.requires_grad_(False)
+        model.identity_decoder.requires_grad_(False)
+        if isinstance(model.stem, Frozen):
+            model.stem.requires_grad_(False)
 
     def training_step(self, pairs: Tensor, batch_index: int) -> Tensor:
         """`pairs`: (P, 2, 3, H, W) faces in [0, 1], two of one person."""
@@ -100,36 +174,25 @@ class ExpressionStage(FaceCycleStage):
         images = self.stack(pairs)
         codes = model.expression_encoder(images)
         forward, backward = model.flows(codes)
+        terms, cycled = motion_terms(model, weights, images, forward, backward)
+
         features = model.stem(images)
         neutral = model.express_features(features, forward)  # Eq. 5
-        warped = warp(images, forward, model.padding)
         partner = swap_halves(neutral)
-
         redrawn = model.express(partner, backward)  # F'' of Eq. 8
         warped_neutral = warp(partner, backward, model.padding)
-        cycled = warp(swap_halves(warped), backward, model.padding)
-        terms = {
+        terms |= {
             "reexpression": weights.reexpression * F.l1_loss(redrawn, images),
             "reexpression_ssim": weights.reexpression_ssim * ssim_loss(redrawn, images),
             "warped_neutral": weights.warped_neutral * F.l1_loss(warped_neutral, images),
-            "swapped_cycle": weights.swapped_cycle * F.l1_loss(cycled, images),
-            "swapped_cycle_ssim": weights.swapped_cycle_ssim * ssim_loss(cycled, images),
             "symmetry": weights.symmetry * symmetry_loss(neutral),
-            "warped_symmetry": weights.warped_symmetry * symmetry_loss(warped),
         }
-        if weights.mean_flow:
-            # squared: at the start all flow is common, and a norm would pin it to zero there
-            common = forward.mean(dim=0).square().sum(dim=0).mean()
-            terms["mean_flow"] = weights.mean_flow * common
-        if weights.cycle:
-            same = warp(warped, backward, model.padding)
-            terms["cycle"] = weights.cycle * F.l1_loss(same, images)  # Eq. 4
         if weights.autoencoding:
             copied = model.express_features(features, None)
             terms["autoencoding"] = weights.autoencoding * F.l1_loss(copied, images)
             terms["autoencoding_ssim"] = weights.autoencoding_ssim * ssim_loss(copied, images)
         terms |= self._instrument_terms(images, redrawn, neutral, [warped_neutral, cycled])
-        self._watch(codes, forward)
+        self.watch(codes, forward)
         return self.total(terms)
 
     def _instrument_terms(
@@ -151,13 +214,6 @@ class ExpressionStage(FaceCycleStage):
             distances = [gram_distance(self.see(image), targets) for image in warped]
             terms["warped_gram"] = weights.warped_gram * torch.stack(distances).sum()
         return terms
-
-    def _watch(self, codes: Tensor, forward: Tensor) -> None:
-        """Zero flow is a minimum of Eq. 4 and the initial state: show whether it was left."""
-        size = self.model.spec.image_size
-        self.log("flow_px", flow_magnitude_px(forward.detach(), size).mean(), prog_bar=True)
-        self.log("folded", folded_share(forward.detach()).mean())
-        self.log("code_std", codes.detach().std(dim=0).mean(), prog_bar=True)
 
 
 class IdentityStage(FaceCycleStage):
