@@ -14,6 +14,7 @@ from facefactor.losses.symmetry import symmetry_loss
 from facefactor.methods.facecycle.losses import margin_loss, perceptual_loss, swap_halves
 from facefactor.methods.facecycle.networks import ExpressionDecoder, LearnedStem
 from facefactor.methods.facecycle.recipe import PRESETS, build, stages
+from facefactor.methods.facecycle.training import motion_terms
 from tests.methods.test_contract import TinyFeatures, silence
 
 
@@ -115,7 +116,7 @@ def test_noise_fills_while_training_only():
 
 
 def test_a_drift_all_faces_share_costs_and_opposite_motions_do_not(trained):
-    model, (expression, _) = trained
+    model, (_, expression, _) = trained
     module = expression()
     terms = {}
     module.log = lambda *args, **kwargs: None
@@ -171,8 +172,43 @@ def gradients(model) -> set[str]:
     }
 
 
+def test_the_warm_up_reaches_encoder_and_flow_only(trained):
+    model, (motion, _, _) = trained
+    module = motion()
+    silence(module)
+    module.training_step(torch.rand(1, 2, 3, 64, 64), 0).backward()
+    assert gradients(model) == {"expression_encoder", "flow_decoder"}
+
+
+def test_published_presets_have_no_warm_up():
+    for preset in ("paper", "code"):
+        recipe = PRESETS[preset]
+        names = [stage.name for stage in stages(recipe, None, torch.nn.Identity())]
+        assert names == ["expression", "identity"]
+
+
+def test_the_coarse_term_by_hand(small):
+    """Constant images one apart: 1 at each of three resolutions, whatever the flow."""
+    weights = replace(PRESETS["code"].expression, coarse_cycle=2.0)
+    images = torch.cat([torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)])
+    still = torch.zeros(2, 2, 16, 16)
+    terms, rebuilt = motion_terms(small, weights, images, still, still)
+    torch.testing.assert_close(terms["coarse_cycle"], torch.tensor(6.0))
+    torch.testing.assert_close(rebuilt, images.flip(0))  # each from its partner's pixels
+
+
+def test_codes_are_spread_before_they_saturate():
+    torch.manual_seed(0)
+    encoder = build(PRESETS["small"]).expression_encoder.train()
+    with torch.no_grad():
+        encoder.head[3].bias.fill_(50.0)  # what all faces share, drives every tanh to 1
+        codes = encoder(torch.rand(16, 3, 64, 64))
+    assert codes.std(dim=0).mean() > 0.5
+    assert encoder.eval()(torch.rand(1, 3, 64, 64)).shape == (1, 256)
+
+
 def test_stage_1_reaches_expression_and_stem_only(trained):
-    model, (expression, _) = trained
+    model, (_, expression, _) = trained
     module = expression()
     silence(module)
     module.training_step(torch.rand(1, 2, 3, 64, 64), 0).backward()
@@ -185,7 +221,7 @@ def test_stage_1_reaches_expression_and_stem_only(trained):
 
 
 def test_stage_2_leaves_stage_1_and_its_gradients_untouched(trained):
-    model, (_, identity) = trained
+    model, (_, _, identity) = trained
     module = identity()
     silence(module)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
@@ -199,7 +235,7 @@ def test_stage_2_leaves_stage_1_and_its_gradients_untouched(trained):
 
 
 def test_stage_2_sets_the_mean_face(trained):
-    model, (_, identity) = trained
+    model, (_, _, identity) = trained
     module = identity()
     silence(module)
     module.training_step(torch.rand(2, 2, 3, 64, 64), 0)
@@ -223,7 +259,7 @@ def test_objectives_have_their_own_terms(preset, trained):
 
 def test_stage_1_terms_against_a_literal_reading(trained):
     """Two terms of the released objective, written out without the stage."""
-    model, (expression, _) = trained
+    model, (_, expression, _) = trained
     module = expression()
     terms = {}
     module.log = lambda *args, **kwargs: None

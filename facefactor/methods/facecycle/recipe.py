@@ -194,6 +194,7 @@ PRESETS: Mapping[str, Recipe] = {
         # the printed objective, plus the autoencoding term without which a stem cannot be learnt
         expression=replace(_PAPER.expression, autoencoding=1.0),
         identity=_PAPER.identity,
+        motion_images=0,
         mean_from="swap",
     ),
 }
