@@ -25,7 +25,7 @@ from facefactor.photo_edits import edit_face, read_faces
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    """`small`, untrained but with flows that move: what is tested is the way, not the beauty."""
+    """`small`, untrained: what is tested is the way, not the beauty."""
     torch.manual_seed(0)
     recipe = PRESETS["small"]
     model = build(recipe)
