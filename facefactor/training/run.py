@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,6 +54,8 @@ def run_stages(
         TrainingError: `out` holds a run with other settings, or a loss is not finite.
     """
     out.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")  # instruments
     for number, stage in enumerate(stages, 1):
         path = out / f"progress-{number}-{stage.name}.safetensors"
         seed_everything(seed + number, verbose=False)
@@ -68,7 +71,7 @@ def run_stages(
         )
         trainer = Trainer(
             max_steps=stage.steps - progress.start,
-            max_epochs=-1,
+            max_epochs=1,  # the loader ends where the stage does
             accelerator=accelerator,
             devices=1,
             precision=precision,  # type: ignore[arg-type]
