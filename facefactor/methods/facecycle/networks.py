@@ -39,7 +39,7 @@ class FaceEncoder(nn.Module):
             that hardly differ between images.
         normalised: group normalisation after each resolution, and batch normalisation of the code
             before its tanh. The published encoder has neither; in a short training its codes stay
-            all alike, or all saturate together.
+            nearly alike.
     """
 
     def __init__(self, width: int, code_size: int, linear_std: float, normalised: bool) -> None:
