@@ -14,14 +14,13 @@ import torch
 from kornia.augmentation import ColorJiggle, RandomAffine
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from facefactor.data.records import FaceRecord
-from facefactor.geometry.flow import warp
+from facefactor.geometry.flow import random_flow, warp
 
 _NODES = 6  # a side of the grid of random displacements
-_DEFORMATION = 0.032  # standard deviation of a node's displacement, shares of the face's side
+_DEFORMATION = 0.064  # standard deviation of a node's displacement; 1 is half the face's side
 
 
 class FacePairs(Dataset[Tensor]):
@@ -104,8 +103,7 @@ class FacePairs(Dataset[Tensor]):
 
 def deform(faces: Tensor) -> Tensor:
     """Each face (N, C, S, S) moved by its own smooth random flow; about 2 px an axis at 64."""
-    nodes = torch.randn(len(faces), 2, _NODES, _NODES) * 2 * _DEFORMATION
-    flow = F.interpolate(nodes, tuple(faces.shape[-2:]), mode="bicubic", align_corners=True)
+    flow = random_flow(len(faces), faces.shape[-1], _DEFORMATION, _NODES)
     return warp(faces, flow, padding="border")
 
 

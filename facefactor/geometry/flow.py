@@ -79,6 +79,25 @@ def invert_flow(flow: Tensor, method: FlowInverse = "first_order", steps: int = 
     return backward.clamp(-1, 1)
 
 
+def mirror_flow(flow: Tensor) -> Tensor:
+    """The flow that does to a mirror image what `flow` does to the image: (N, 2, H, W)."""
+    return flow.flip(3) * flow.new_tensor([-1.0, 1.0])[:, None, None]
+
+
+def random_flow(
+    count: int, size: int, deviation: float, nodes: int, device: torch.device | None = None
+) -> Tensor:
+    """Smooth random motions (count, 2, size, size): a grid of `nodes` x `nodes` displacements.
+
+    Two nodes a side give shifts, rotations, changes of scale and shears; more give local motions.
+
+    Args:
+        deviation: standard deviation of a node's displacement, normalised units.
+    """
+    displacements = torch.randn(count, 2, nodes, nodes, device=device) * deviation
+    return F.interpolate(displacements, (size, size), mode="bicubic", align_corners=True)
+
+
 def flow_magnitude_px(flow: Tensor, image_size: int) -> Tensor:
     """Mean length of each displacement field, (N,), in pixels of an image of `image_size`."""
     return flow.float().norm(dim=1).mean(dim=(1, 2)) * (image_size - 1) / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -11,10 +12,15 @@ from facefactor import editing
 from facefactor.factors import Factors
 from facefactor.geometry.flow import warp
 from facefactor.losses.symmetry import symmetry_loss
-from facefactor.methods.facecycle.losses import margin_loss, perceptual_loss, swap_halves
+from facefactor.methods.facecycle.losses import (
+    equivariance_loss,
+    margin_loss,
+    perceptual_loss,
+    swap_halves,
+)
 from facefactor.methods.facecycle.networks import ExpressionDecoder, LearnedStem
 from facefactor.methods.facecycle.recipe import PRESETS, build, stages
-from facefactor.methods.facecycle.training import motion_terms
+from facefactor.methods.facecycle.training import encode_with_motion, motion_terms
 from tests.methods.test_contract import TinyFeatures, silence
 
 
@@ -197,12 +203,39 @@ def test_the_coarse_term_by_hand(small):
     torch.testing.assert_close(rebuilt, images.flip(0))  # each from its partner's pixels
 
 
+def test_a_flow_that_follows_the_motion_of_its_face_costs_nothing():
+    """Shifts: what moved by (0.2, -0.1) already needs that much less motion."""
+    own = torch.tensor([0.3, 0.1]).view(1, 2, 1, 1).expand(1, 2, 16, 16)
+    motion = torch.tensor([0.2, -0.1]).view(1, 2, 1, 1).expand(1, 2, 16, 16)
+    assert equivariance_loss(own, motion, own - motion) < 1e-3
+    missed = equivariance_loss(own, motion, own)  # blind to the motion
+    torch.testing.assert_close(missed, torch.tensor(0.05**0.5), rtol=1e-3, atol=0)
+
+
+def test_standing_still_is_no_minimum_of_equivariance(small):
+    torch.manual_seed(0)
+    resting = copy.deepcopy(small)
+    torch.nn.init.zeros_(resting.flow_decoder.to_flow.weight)
+    weights = replace(PRESETS["code"].expression, equivariance=2.0)
+    _, forward, _, terms = encode_with_motion(resting, weights, torch.rand(64, 3, 64, 64))
+    assert not forward.any()
+    # the mean length of (0, 0)-centred motions with 0.072 an axis, about 2.8 px at 64
+    assert 0.15 < terms["equivariance"] < 0.21
+
+
+def test_the_encoder_of_small_probes_like_the_published_one(small):
+    maps = small.expression_encoder.maps(torch.rand(1, 3, 100, 100))
+    assert maps.flatten(1).shape == (1, 6272)
+    assert small.expression_encoder(torch.rand(1, 3, 64, 64)).shape == (1, 256)
+
+
 def test_codes_are_spread_before_they_saturate():
     torch.manual_seed(0)
     encoder = build(PRESETS["small"]).expression_encoder.train()
     with torch.no_grad():
-        encoder.head[3].bias.fill_(50.0)  # what all faces share, drives every tanh to 1
+        encoder.head[1].weight.mul_(1000.0)  # would drive every tanh to -1 or 1
         codes = encoder(torch.rand(16, 3, 64, 64))
+    assert (codes.abs() > 0.999).float().mean() < 0.05
     assert codes.std(dim=0).mean() > 0.5
     assert encoder.eval()(torch.rand(1, 3, 64, 64)).shape == (1, 256)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from facefactor.geometry.flow import compose_flows
 from facefactor.losses.perceptual import feature_norm, gram_norm
 
 
@@ -30,6 +31,7 @@ class ExpressionWeights:
     warped_symmetry: float  # of W(F, fw)
     coarse_cycle: float  # `swapped_cycle` at 1/2, 1/4 and 1/8 of the resolution, unpublished
     mean_flow: float  # squared length of the batch's mean flow, unpublished: neutral faces drift
+    equivariance: float  # a known motion of the face, missing in its flow, unpublished
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,22 @@ class IdentityWeights:
 def perceptual_loss(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """Phi below Eq. 8: distances of feature maps plus distances of their Gram matrices; scalar."""
     return feature_norm(features, targets) + gram_norm(features, targets)
+
+
+def equivariance_loss(forward: Tensor, motion: Tensor, moved_forward: Tensor) -> Tensor:
+    """How far the flow of a face and that of the same face moved miss each other's neutral face.
+
+    The moved face is warp(face, motion). Its flow after that motion must be the face's own flow:
+    both then take every point of the neutral face from the same point of the photo.
+
+    Args:
+        forward, motion, moved_forward: (N, 2, h, w) in normalised units.
+
+    Returns:
+        Mean distance, in units of half the image; scalar, >= 0.
+    """
+    missing = compose_flows(motion, moved_forward) - forward
+    return (missing.square().sum(dim=1) + 1e-7).sqrt().mean()  # 1e-7: the root has no slope at 0
 
 
 def margin_loss(mean_faces: Tensor, neutral: Tensor, margin: float = 0.1) -> Tensor:

@@ -20,6 +20,7 @@ from facefactor.methods.facecycle.networks import (
     FaceEncoder,
     FlowDecoder,
     IdentityDecoder,
+    ResidualEncoder,
 )
 from facefactor.nn.imagenet import ImageNetSpace
 
@@ -38,10 +39,10 @@ class FaceCycle(nn.Module):
     def __init__(
         self,
         stem: nn.Module,
-        expression_encoder: FaceEncoder,
+        expression_encoder: FaceEncoder | ResidualEncoder,
         flow_decoder: FlowDecoder,
         expression_decoder: ExpressionDecoder,
-        identity_encoder: FaceEncoder,
+        identity_encoder: FaceEncoder | ResidualEncoder,
         identity_decoder: IdentityDecoder,
         flow_inverse: FlowInverse,
         padding: Padding,
@@ -128,6 +129,13 @@ class FaceCycle(nn.Module):
             {"identity": self.identity_encoder(images), "expression": expression},
             {"neutral_face": self.to_faces(neutral).clamp(0, 1)},
         )
+
+    def expression_map(self, faces: Tensor) -> Tensor:
+        """The last convolution map of E_exp, flattened: (N, 6272) of faces (N, 3, 100, 100).
+
+        What the released code's probe of expressions reads, in place of the code.
+        """
+        return self.expression_encoder.maps(self.to_images(faces)).flatten(1)
 
     def decode(self, factors: Factors) -> Tensor:
         """Re-expression of the neutral face (Eq. 6); without one, of the mean face given the

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facefactor.nn.adain import adain
-from facefactor.nn.blocks import LEAK, ResidualBlock, conv3, up_block
+from facefactor.nn.blocks import LEAK, NormalisedBlock, ResidualBlock, conv3, up_block
 
 
 class ChannelAttention(nn.Module):
@@ -35,37 +35,27 @@ class FaceEncoder(nn.Module):
 
     Args:
         width: channels of the first layers; 64 as published.
-        linear_std: of the last two layers' initial weights. The published 0.01 starts with codes
-            that hardly differ between images.
-        normalised: group normalisation after each resolution, and batch normalisation of the code
-            before its tanh. The published encoder has neither; in a short training its codes stay
-            nearly alike.
+        linear_std: of the last two layers' initial weights, as published.
     """
 
-    def __init__(self, width: int, code_size: int, linear_std: float, normalised: bool) -> None:
+    def __init__(self, width: int, code_size: int, linear_std: float = 0.01) -> None:
         super().__init__()
         act = nn.LeakyReLU(LEAK)
         w, w2, w4 = width, 2 * width, 4 * width
-
-        def norm(channels: int) -> list[nn.Module]:
-            return [nn.GroupNorm(8, channels)] if normalised else []
-
         self.maps = nn.Sequential(
-            nn.Conv2d(3, w, 7, 2, padding=3), *norm(w), act, conv3(w, w), act,
-            conv3(w, w), ChannelAttention(w), conv3(w, w), *norm(w), act,
-            conv3(w, w2, 2), ChannelAttention(w2), conv3(w2, w2), *norm(w2), act,
+            nn.Conv2d(3, w, 7, 2, padding=3), act, conv3(w, w), act,
+            conv3(w, w), ChannelAttention(w), conv3(w, w), act,
+            conv3(w, w2, 2), ChannelAttention(w2), conv3(w2, w2), act,
             ResidualBlock(w2), ResidualBlock(w2),
-            conv3(w2, w2, 2), act, conv3(w2, w2), *norm(w2), act,
-            conv3(w2, w4, 2), act, conv3(w4, w4), *norm(w4), act,
-            conv3(w4, w4), act, conv3(w4, w2), *norm(w2), act,
+            conv3(w2, w2, 2), act, conv3(w2, w2), act,
+            conv3(w2, w4, 2), act, conv3(w4, w4), act,
+            conv3(w4, w4), act, conv3(w4, w2), act,
         )  # fmt: skip
-        spread = [nn.BatchNorm1d(code_size, affine=False)] if normalised else []
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(w2 * 4 * 4, 8 * w),
             act,
             nn.Linear(8 * w, code_size),
-            *spread,
             nn.Tanh(),
         )
         initialise(self)
@@ -77,18 +67,54 @@ class FaceEncoder(nn.Module):
         return self.head(self.maps(images)).float()
 
 
-class FlowDecoder(nn.Module):
-    """D_flow: codes (N, code_size) -> flow (N, 2, 16, 16) in (-1, 1), normalised units."""
+class ResidualEncoder(nn.Module):
+    """E_exp and E_id of `small`, unpublished: 13 convolutions in normalised residual blocks.
+
+    Learns in a tenth of the images that the published encoder needs. Its code is spread by batch
+    normalisation before the tanh, which otherwise saturates or hardly differs between images.
+    """
 
     def __init__(self, width: int, code_size: int) -> None:
+        super().__init__()
+        w, w4 = width, 4 * width
+        self.maps = nn.Sequential(
+            nn.Conv2d(3, w, 5, 2, padding=2, bias=False), nn.BatchNorm2d(w), nn.ReLU(),
+            NormalisedBlock(w, w),
+            NormalisedBlock(w, 3 * w // 2, 2), NormalisedBlock(3 * w // 2, 3 * w // 2),
+            NormalisedBlock(3 * w // 2, 3 * w, 2), NormalisedBlock(3 * w, 3 * w),
+            NormalisedBlock(3 * w, w4, 2),
+        )  # fmt: skip
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(w4 * 4 * 4, code_size, bias=False),
+            nn.BatchNorm1d(code_size, affine=False),
+            nn.Tanh(),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.maps(images)).float()
+
+
+class FlowDecoder(nn.Module):
+    """D_flow: codes (N, code_size) -> flow (N, 2, 16, 16) in (-1, 1), normalised units.
+
+    Args:
+        attention: channel attention at 4x4 and 8x8, as published; else the activation alone.
+    """
+
+    def __init__(self, width: int, code_size: int, attention: bool) -> None:
         super().__init__()
         act = nn.LeakyReLU(LEAK)
         up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
         w, w2, w4 = width, 2 * width, 4 * width
+
+        def mixed(channels: int) -> nn.Module:
+            return ChannelAttention(channels) if attention else nn.LeakyReLU(LEAK)
+
         self.layers = nn.Sequential(
             nn.Conv2d(code_size, w4 * 16, 1), nn.PixelShuffle(4), act,
-            ChannelAttention(w4), conv3(w4, w4), act,
-            up, conv3(w4, w2), act, ChannelAttention(w2), conv3(w2, w2), act,
+            mixed(w4), conv3(w4, w4), act,
+            up, conv3(w4, w2), act, mixed(w2), conv3(w2, w2), act,
             ResidualBlock(w2), ResidualBlock(w2),
             up, conv3(w2, w), act,
         )  # fmt: skip

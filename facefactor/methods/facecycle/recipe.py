@@ -18,6 +18,7 @@ from facefactor.methods.facecycle.networks import (
     FlowDecoder,
     IdentityDecoder,
     LearnedStem,
+    ResidualEncoder,
 )
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.vgg import load_vgg19
@@ -36,9 +37,8 @@ class Recipe:
     full: int  # of the decoders at full resolution
     expression_blocks: int
     identity_blocks: int
-    # initial state and geometry
-    linear_std: float
-    normalised: bool  # group normalisation in the encoders
+    # geometry
+    encoder: Literal["published", "residual"]  # of E_exp and E_id; published has attention blocks
     noise: float  # standard deviation of what fills uncovered places while training
     flow_inverse: FlowInverse
     padding: Padding
@@ -69,8 +69,7 @@ _PAPER = Recipe(
     full=128,
     expression_blocks=8,
     identity_blocks=7,
-    linear_std=0.01,
-    normalised=False,
+    encoder="published",
     noise=1.0,
     flow_inverse="paper",
     padding="zeros",
@@ -91,6 +90,7 @@ _PAPER = Recipe(
         warped_symmetry=0.0,
         coarse_cycle=0.0,
         mean_flow=0.0,
+        equivariance=0.0,
     ),
     identity=IdentityWeights(
         reidentity=1.0,
@@ -131,6 +131,7 @@ _CODE_EXPRESSION = ExpressionWeights(
     warped_symmetry=0.75,
     coarse_cycle=0.0,
     mean_flow=0.0,
+    equivariance=0.0,
 )
 _CODE_IDENTITY = IdentityWeights(
     reidentity=1.0,
@@ -159,8 +160,7 @@ _SMALL = replace(
     full=24,
     expression_blocks=4,
     identity_blocks=4,
-    linear_std=0.05,
-    normalised=True,
+    encoder="residual",
     noise=0.0,  # what is absent at test time the decoder need not learn to expect
     flow_inverse="first_order",
     padding="border",
@@ -174,12 +174,13 @@ _SMALL = replace(
         perceptual=0.5,
         coarse_cycle=2.0,
         mean_flow=200.0,
+        equivariance=100.0,
     ),
     identity=replace(_CODE_IDENTITY, gram=0.05, identity_perceptual=0.5),
     motion_images=300_000,
     expression_images=200_000,
     identity_images=100_000,
-    expression_rate=2e-4,
+    expression_rate=4e-4,
     identity_rate=4e-4,
     identity_betas=(0.5, 0.999),
     drop_at=0.75,
@@ -212,15 +213,16 @@ def build(recipe: Recipe, vgg19: Path | None = None) -> FaceCycle:
         stem = Frozen(load_vgg19(("conv2_1", "conv3_1"), vgg19))
     else:
         stem = LearnedStem(recipe.half, recipe.quarter)
+    encoder = FaceEncoder if recipe.encoder == "published" else ResidualEncoder
     code = recipe.code_size
     return FaceCycle(
         stem=stem,
-        expression_encoder=FaceEncoder(recipe.width, code, recipe.linear_std, recipe.normalised),
-        flow_decoder=FlowDecoder(recipe.width, code),
+        expression_encoder=encoder(recipe.width, code),
+        flow_decoder=FlowDecoder(recipe.width, code, attention=recipe.encoder == "published"),
         expression_decoder=ExpressionDecoder(
             recipe.half, recipe.quarter, recipe.full, recipe.expression_blocks, recipe.noise
         ),
-        identity_encoder=FaceEncoder(recipe.width, code, recipe.linear_std, recipe.normalised),
+        identity_encoder=encoder(recipe.width, code),
         identity_decoder=IdentityDecoder(
             recipe.quarter, recipe.half, recipe.full, recipe.identity_blocks, code
         ),

@@ -13,19 +13,31 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facefactor.geometry.flow import flow_magnitude_px, folded_share, warp
+from facefactor.geometry.flow import (
+    flow_magnitude_px,
+    folded_share,
+    mirror_flow,
+    random_flow,
+    warp,
+)
 from facefactor.losses.perceptual import gram_distance
 from facefactor.losses.reconstruction import ssim_loss
 from facefactor.losses.symmetry import symmetry_loss
 from facefactor.methods.facecycle.losses import (
     ExpressionWeights,
     IdentityWeights,
+    equivariance_loss,
     margin_loss,
     perceptual_loss,
     swap_halves,
 )
 from facefactor.methods.facecycle.model import FaceCycle
 from facefactor.perception.frozen import Frozen
+
+# Random motions of the equivariance term: nodes a side, deviation of a node in half image sides.
+# The first are shifts, turns and scales of the face, the second move its parts (2 px at 64).
+_MOTIONS = ((2, 0.06), (6, 0.07))
+_FLOW_SIZE = 16
 
 
 class FaceCycleStage(LightningModule):
@@ -115,6 +127,31 @@ def motion_terms(
     return terms, cycled
 
 
+def encode_with_motion(
+    model: FaceCycle, weights: ExpressionWeights, images: Tensor
+) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+    """Codes, forward and backward flows of images, and the term that compares them with the flows
+    of the same images mirrored and moved at random.
+
+    One pass for both: batch normalisation then shifts their codes alike.
+    """
+    if not weights.equivariance:
+        codes = model.expression_encoder(images)
+        return codes, *model.flows(codes), {}
+    motion = torch.stack(
+        [
+            random_flow(len(images), _FLOW_SIZE, deviation, nodes, images.device)
+            for nodes, deviation in _MOTIONS
+        ]
+    ).sum(dim=0)
+    moved = warp(images.flip(3), motion, "border")
+    codes, moved_codes = model.expression_encoder(torch.cat([images, moved])).chunk(2)
+    forward, backward = model.flows(codes)
+    moved_forward, _ = model.flows(moved_codes)
+    distance = equivariance_loss(mirror_flow(forward), motion, moved_forward)
+    return codes, forward, backward, {"equivariance": weights.equivariance * distance}
+
+
 class MotionStage(FaceCycleStage):
     """Warm-up of `small`, unpublished: E_exp and D_flow learn to align pairs by their flows alone.
 
@@ -140,11 +177,10 @@ class MotionStage(FaceCycleStage):
     def training_step(self, pairs: Tensor, batch_index: int) -> Tensor:
         """`pairs`: (P, 2, 3, H, W) faces in [0, 1], two of one person."""
         images = self.stack(pairs)
-        codes = self.model.expression_encoder(images)
-        forward, backward = self.model.flows(codes)
+        codes, forward, backward, followed = encode_with_motion(self.model, self.weights, images)
         terms, _ = motion_terms(self.model, self.weights, images, forward, backward)
         self.watch(codes, forward)
-        return self.total(terms)
+        return self.total(terms | followed)
 
 
 class ExpressionStage(FaceCycleStage):
@@ -172,9 +208,9 @@ class ExpressionStage(FaceCycleStage):
         """`pairs`: (P, 2, 3, H, W) faces in [0, 1], two of one person."""
         model, weights = self.model, self.weights
         images = self.stack(pairs)
-        codes = model.expression_encoder(images)
-        forward, backward = model.flows(codes)
+        codes, forward, backward, followed = encode_with_motion(model, weights, images)
         terms, cycled = motion_terms(model, weights, images, forward, backward)
+        terms |= followed
 
         features = model.stem(images)
         neutral = model.express_features(features, forward)  # Eq. 5

@@ -12,6 +12,8 @@ from facefactor.geometry.flow import (
     folded_share,
     identity_grid,
     invert_flow,
+    mirror_flow,
+    random_flow,
     resize_flow,
     warp,
 )
@@ -121,6 +123,23 @@ def test_fixed_point_undoes_a_warp():
 
 def test_inverse_stays_within_half_an_image():
     assert invert_flow(torch.full((1, 2, 4, 4), -3.0), "fixed_point").max() == 1
+
+
+def test_a_mirrored_flow_does_to_the_mirror_image_what_the_flow_does_to_the_image():
+    image, flow = torch.rand(2, 3, 16, 16, dtype=torch.float64), smooth_flows(2, rms_px=2.0)
+    mirrored = warp(image.flip(3), mirror_flow(flow))
+    torch.testing.assert_close(mirrored, warp(image, flow).flip(3))
+    assert torch.equal(mirror_flow(mirror_flow(flow)), flow)
+
+
+def test_random_motions_are_smooth_and_of_the_size_asked_for():
+    torch.manual_seed(0)
+    flow = random_flow(2000, 16, 0.07, nodes=6)
+    assert flow.shape == (2000, 2, 16, 16)
+    corners = flow[:, :, [0, 0, -1, -1], [0, -1, 0, -1]]  # nodes: no interpolation there
+    assert abs(float(corners.std()) - 0.07) < 0.002
+    assert flow.diff(dim=3).std() < 0.6 * flow.std()
+    assert random_flow(1, 16, 0.07, nodes=2).diff(dim=3).diff(dim=3).abs().max() < 0.02
 
 
 def test_magnitude_of_a_three_four_five_flow():
