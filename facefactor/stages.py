@@ -16,7 +16,8 @@ class Stage:
 
     name: str
     module: Callable[[], LightningModule]  # built when the stage starts, on the earlier ones' work
-    samples: Literal["pairs", "faces"]  # two photos of one person; two photos of anybody
+    # two photos of one person; two photos of anybody; single photos with their labels
+    samples: Literal["pairs", "faces", "labelled"]
     images: int  # training images the stage sees
     batch_size: int  # images a step
 

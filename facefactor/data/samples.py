@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from kornia.augmentation import ColorJiggle, RandomAffine
+from kornia.augmentation import AugmentationSequential, ColorJiggle, RandomAffine
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facefactor.data.records import FaceRecord
+from facefactor.data.records import EXPRESSIONS, FaceRecord
 from facefactor.geometry.flow import random_flow, warp
+from facefactor.geometry.landmarks import mirror_landmarks
 
 _NODES = 6  # a side of the grid of random displacements
 _DEFORMATION = 0.064  # standard deviation of a node's displacement; 1 is half the face's side
@@ -99,6 +102,103 @@ class FacePairs(Dataset[Tensor]):
         moved = faces.unflatten(0, (-1, 2))
         tall = moved.transpose(1, 2).flatten(2, 3)  # (P, 3, 2S, S): one image a pair
         return self.jitter(tall).unflatten(2, (2, -1)).transpose(1, 2).clamp(0, 1).contiguous()
+
+
+class LabelledBatch(NamedTuple):
+    """Faces with whatever is known about each."""
+
+    faces: Tensor  # (N, 3, S, S) in [0, 1]
+    subject: Tensor  # (N,) int64, -1 where unknown
+    expression: Tensor  # (N,) int64 index into EXPRESSIONS, -1 where unknown
+    landmarks: Tensor  # (N, 68, 2) x, y in shares of the face's side; NaN where unknown
+
+
+class LabelledFaces(Dataset[LabelledBatch]):
+    """Batch number `step` of faces with their labels; every face once an epoch, in random order.
+
+    Each face is mirrored half of the time, moved and scaled a little, its colours changed a little;
+    landmarks go with it.
+
+    Args:
+        faces: (N, S, S, 3) uint8.
+        records: N of them. Subjects are numbered as `number_subjects` does.
+        landmarks: (N, 68, 2) in shares of the face's side, NaN where unknown; None: all unknown.
+    """
+
+    def __init__(
+        self,
+        faces: NDArray[np.uint8],
+        records: Sequence[FaceRecord],
+        batch_size: int,
+        seed: int,
+        landmarks: NDArray[np.float32] | None = None,
+    ) -> None:
+        if len(faces) < batch_size:
+            raise ValueError(f"{len(faces)} faces are fewer than a batch of {batch_size}")
+        self.faces = faces
+        self.batch_size = batch_size
+        self.seed = seed
+        self.subject = number_subjects(records)
+        self.expression = np.array(
+            [EXPRESSIONS.index(r.expression) if r.expression else -1 for r in records], np.int64
+        )
+        unknown = np.full((len(faces), 68, 2), np.nan, np.float32)
+        self.landmarks = unknown if landmarks is None else landmarks
+        self.change = AugmentationSequential(
+            RandomAffine(
+                degrees=8, translate=(0.04, 0.04), scale=(0.9, 1.1), padding_mode="border"
+            ),
+            ColorJiggle(0.2, 0.2, 0.2, 0.02, p=0.8),
+            data_keys=["input", "keypoints"],
+        )
+
+    def __getitem__(self, step: int) -> LabelledBatch:
+        rows = self._rows(step)
+        draw = np.random.default_rng((self.seed, 1, step))
+        mirrored = draw.random(len(rows)) < 0.5
+        faces = self.faces[rows]
+        faces[mirrored] = faces[mirrored, :, ::-1]
+        points = self.landmarks[rows]
+        points[mirrored] = mirror_landmarks(points[mirrored])
+        images = torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 255
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(draw.integers(2**62)))
+            images, moved = self._change(images, torch.from_numpy(points))
+        return LabelledBatch(
+            images,
+            torch.from_numpy(self.subject[rows]),
+            torch.from_numpy(self.expression[rows]),
+            moved,
+        )
+
+    def _rows(self, step: int) -> NDArray[np.int64]:
+        per_epoch = len(self.faces) // self.batch_size
+        epoch, place = divmod(step, per_epoch)
+        order = _permutation(self.seed, epoch, len(self.faces))
+        return order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def _change(self, images: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Points in shares of the side are half a pixel off kornia's, whose centres are whole."""
+        side = images.shape[-1]
+        images, points = self.change(images, points * side - 0.5)
+        return images.clamp(0, 1).contiguous(), (points + 0.5) / side
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, 0, epoch)).permutation(count)
+
+
+def number_subjects(records: Sequence[FaceRecord]) -> NDArray[np.int64]:
+    """(N,) numbers from 0 for the people of the records, in order of their names; -1: unknown."""
+    keys = [_person(record) for record in records]
+    numbers = {key: number for number, key in enumerate(sorted({key for key in keys if key}))}
+    return np.array([numbers[key] if key else -1 for key in keys], np.int64)
+
+
+def _person(record: FaceRecord) -> tuple[str, str] | None:
+    """Two data sets may number their people alike, so a folder goes with the name."""
+    return (str(record.path.parent), record.subject) if record.subject else None
 
 
 def deform(faces: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from lightning import LightningModule
 
 from facefactor.data.records import FaceRecord
-from facefactor.data.samples import FacePairs, deform, match_colour
+from facefactor.data.samples import FacePairs
 from facefactor.methods.facecycle.recipe import PRESETS
 from facefactor.perception.frozen import Frozen
 from facefactor.stages import Stage
@@ -129,75 +129,6 @@ def test_instruments_are_not_in_progress_files(tmp_path):
     with safe_open(tmp_path / "progress-1-only.safetensors", "pt") as file:
         assert not [name for name in file.keys() if "instrument" in name]  # noqa: SIM118
         assert json.loads(file.metadata()["progress"])["step"] == 2
-
-
-def faces_of(*people: str) -> tuple[np.ndarray, list[FaceRecord]]:
-    faces = np.stack([np.full((8, 8, 3), 10 * i, np.uint8) for i in range(len(people))])
-    faces[:, :, :4] += 5  # left and right differ
-    return faces, [FaceRecord(Path(f"{i}.png"), p or None) for i, p in enumerate(people)]
-
-
-def test_batches_are_functions_of_seed_and_step():
-    faces, records = faces_of("a", "a", "b")
-    one, two = (FacePairs(faces, records, 4, seed=1) for _ in range(2))
-    torch.manual_seed(99)
-    first = one[7]
-    two[3]
-    assert torch.equal(first, two[7])
-    assert not torch.equal(first, one[8])
-    assert not torch.equal(first, FacePairs(faces, records, 4, seed=2)[7])
-    assert first.shape == (4, 2, 3, 8, 8) and 0 <= first.min() and first.max() <= 1
-
-
-def test_partners_are_the_same_person_or_the_mirror_image():
-    faces, records = faces_of("a", "a", "b", "")
-    pairs = FacePairs(faces, records, 1, seed=0, flip_probability=0.0)
-    assert [list(p) for p in pairs.partners] == [[1], [0], [], []]
-    drawn = [pairs._pair(np.random.default_rng(s)) for s in range(30)]
-    for pair in drawn:
-        first = int(pair[0].min()) // 10
-        if first >= 2:  # alone: the partner is the mirror image
-            assert np.array_equal(pair[1], pair[0][:, ::-1])
-
-
-def test_strangers_are_never_the_same_photo():
-    faces, records = faces_of("a", "b", "c")
-    pairs = FacePairs(faces, records, 1, seed=0, strangers=True)
-    for seed in range(30):
-        pair = pairs._pair(np.random.default_rng(seed))
-        assert pair[0].min() != pair[1].min()
-
-
-def test_each_face_is_deformed_by_its_own_smooth_motion():
-    torch.manual_seed(0)
-    ramp = torch.linspace(0, 1, 64).expand(64, 1, 64, 64)
-    moved = deform(ramp)
-    shift_px = (moved - ramp) * 63  # how far each pixel's colour came from, along x
-    assert 1.0 < shift_px.square().mean().sqrt() < 2.5
-    assert (moved[0] - moved[1]).abs().mean() > 0.005
-    assert shift_px.diff(dim=-1).abs().mean() < 0.5  # neighbours move together
-
-
-def test_pairs_of_one_person_are_deformed_and_strangers_are_not():
-    faces, records = faces_of("", "", "")
-    ramp = np.broadcast_to(np.arange(0, 240, 4, dtype=np.uint8)[:, None], (3, 60, 60, 3))
-    kept = FacePairs(ramp, records, 8, seed=0, strangers=True)[0]
-    moved = FacePairs(ramp, records, 8, seed=0)[0]
-    assert kept.shape == moved.shape and faces.shape[0] == 3
-
-    def bend(batch):  # rows of a ramp stay straight under an affine motion
-        return batch[..., 10:50, 10:50].diff(dim=-1).diff(dim=-1).abs().mean()
-
-    assert bend(moved) > 2 * bend(kept)
-
-
-def test_matched_colour_has_the_other_mean_and_deviation():
-    random = np.random.default_rng(0)
-    face = random.integers(60, 120, (32, 32, 3), dtype=np.uint8)
-    like = random.integers(90, 200, (32, 32, 3), dtype=np.uint8)
-    matched = match_colour(face, like).astype(float)
-    np.testing.assert_allclose(matched.mean((0, 1)), like.mean((0, 1)), atol=1)
-    np.testing.assert_allclose(matched.std((0, 1)), like.std((0, 1)), rtol=0.03)
 
 
 def test_settings_change_by_name_and_type():
