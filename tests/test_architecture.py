@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "data": {"images", "videos", "perception", "geometry"},
     "checkpoints": {"factors", "methods"},
     "training": {"factors", "stages", "methods", "data", "checkpoints", "images", "perception"},
+    "instruments": {"stages", "nn", "geometry", "losses", "perception"},
     "evaluation": {"factors", "editing", "data", "geometry", "perception", "images"},
     "photo_edits": {"factors", "editing", "images", "videos", "perception", "geometry"},
     "sheets": {"images", "videos"},

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facefactor.nn.imagenet import ImageNetSpace
+from facefactor.nn.resnet import IResNet18
 
-# (expansion, channels, repeats, stride of the first)
-_STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
+_STEM = 64  # channels of the first convolution at width 1
+# (expansion, channels in units of the stem's, repeats, stride of the first)
+_STAGES = ((2, 1, 5, 2), (4, 2, 1, 2), (2, 2, 6, 1), (4, 2, 1, 2), (2, 2, 2, 1))
+_LAST = 512  # channels that are pooled, at every width: few positions, and the code is made of them
 
 
 def _conv_norm(inputs: int, outputs: int, kernel: int, stride: int, groups: int) -> list[nn.Module]:
@@ -69,26 +76,34 @@ class MobileFaceNet(nn.Module):
 
     Module names follow the public checkpoint `mobilefacenet_ms1m`, so its state dict loads as is.
     Embeddings are compared by cosine.
+
+    Args:
+        width: of all maps but the last, 1 as published; 64 times it must be a whole number.
     """
 
-    def __init__(self, code_size: int = 128) -> None:
+    def __init__(self, code_size: int = 128, width: float = 1.0) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(*_conv_norm(3, 64, 3, 2, 1), nn.ReLU6())
-        self.dw_conv = _DepthwiseSeparable(64)
+        stem = round(_STEM * width)
+        if stem < 1 or stem != _STEM * width:
+            raise ValueError(f"width is {width}; it must be a multiple of 1/{_STEM}")
+        self.code_size = code_size
+        self.conv1 = nn.Sequential(*_conv_norm(3, stem, 3, 2, 1), nn.ReLU6())
+        self.dw_conv = _DepthwiseSeparable(stem)
         blocks: list[nn.Module] = []
-        channels = 64
-        for expansion, outputs, repeats, stride in _STAGES:
+        channels = stem
+        for expansion, multiple, repeats, stride in _STAGES:
+            outputs = multiple * stem
             for index in range(repeats):
                 blocks.append(
                     _InvertedResidual(channels, outputs, stride if index == 0 else 1, expansion)
                 )
                 channels = outputs
         self.features = nn.Sequential(*blocks)
-        self.conv2 = nn.Sequential(*_conv_norm(channels, 512, 1, 1, 1), nn.ReLU6())
+        self.conv2 = nn.Sequential(*_conv_norm(channels, _LAST, 1, 1, 1), nn.ReLU6())
         self.gdconv = nn.Sequential()
-        self.gdconv.add_module("depthwise", nn.Conv2d(512, 512, 7, groups=512, bias=False))
-        self.gdconv.add_module("bn", nn.BatchNorm2d(512))
-        self.conv3 = nn.Conv2d(512, code_size, 1)
+        self.gdconv.add_module("depthwise", nn.Conv2d(_LAST, _LAST, 7, groups=_LAST, bias=False))
+        self.gdconv.add_module("bn", nn.BatchNorm2d(_LAST))
+        self.conv3 = nn.Conv2d(_LAST, code_size, 1)
         self.bn = nn.BatchNorm1d(code_size)
         self.normalise = ImageNetSpace()
 
@@ -97,31 +112,108 @@ class MobileFaceNet(nn.Module):
         return self.bn(self.conv3(self.gdconv(self.conv2(x))).flatten(1))
 
     def feature_maps(self, faces: Tensor) -> list[Tensor]:
-        """Maps of the first three scales: 64 channels at 1/2, 64 at 1/4, 128 at 1/8."""
+        """Maps of the first three scales; at width 1: 64 channels at 1/2, 64 at 1/4, 128 at 1/8."""
         half = self.dw_conv(self.conv1(self.normalise(faces)))
         quarter = self.features[:5](half)
         return [half, quarter, self.features[5:7](quarter)]
 
 
+Recogniser = MobileFaceNet | IResNet18
+
+
+def embed(network: nn.Module, faces: Tensor, with_mirror: bool = False) -> Tensor:
+    """Embeddings of unit length, whose products are cosines.
+
+    Args:
+        network: a recogniser in eval mode; in training mode a face's code depends on its batch.
+        faces: (N, 3, 112, 112) in [0, 1], of the crop "arcface".
+        with_mirror: the mean of each face's embedding and its mirror image's; twice the time.
+
+    Returns:
+        (N, D) float32.
+    """
+    codes = network(faces).float()
+    if with_mirror:
+        codes = (codes + network(faces.flip(3)).float()) / 2
+    return F.normalize(codes)
+
+
 def load_mobilefacenet(path: Path) -> MobileFaceNet:
-    """Read a MobileFaceNet checkpoint (safetensors).
+    """Read a MobileFaceNet checkpoint (safetensors); code size and width follow from its shapes.
 
     Raises:
         FileNotFoundError: nothing at `path`.
         ValueError: the tensors are not those of this network.
     """
+    return _fill_mobilefacenet(_read_state_dict(path), path)
+
+
+def load_recogniser(path: Path) -> Recogniser:
+    """The face recogniser in a file, in eval mode; which one it is, its tensors say.
+
+    Args:
+        path: weights of our own or a MobileFaceNet (.safetensors), or arcface_torch's iresnet18
+            state dict (.safetensors, .pt, .pth). Of the latter two only tensors are read: nothing
+            in them is run.
+
+    Raises:
+        FileNotFoundError: nothing at `path`.
+        ValueError: another kind of file, or the tensors of another network.
+    """
+    tensors = _read_state_dict(path)
+    if "gdconv.depthwise.weight" in tensors:
+        return _fill_mobilefacenet(tensors, path)
+    if "layer1.0.prelu.weight" in tensors and "fc.weight" in tensors:
+        network = IResNet18(code_size=tensors["fc.weight"].shape[0])
+        _fill(network, tensors, path, "arcface_torch's iresnet18")
+        return network.eval()
+    some = ", ".join(sorted(tensors)[:3]) or "no tensors"
+    raise ValueError(
+        f"{path}: no face recogniser known here (it holds {some}); expected a MobileFaceNet or "
+        "arcface_torch's iresnet18"
+    )
+
+
+def _fill_mobilefacenet(tensors: dict[str, Tensor], path: Path) -> MobileFaceNet:
+    sizes = {"conv1.0.weight": _STEM, "conv3.bias": 128}  # and what they are when not there
+    stem, code_size = (
+        tensors[name].shape[0] if name in tensors else default for name, default in sizes.items()
+    )
+    network = MobileFaceNet(code_size, stem / _STEM)
+    if "conv3.weight" in tensors:  # stored as a 1x1 convolution or as a matrix
+        tensors["conv3.weight"] = tensors["conv3.weight"].reshape(code_size, -1, 1, 1)
+    _fill(network, tensors, path, "a MobileFaceNet")
+    return network.eval()
+
+
+def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, expected: str) -> None:
+    try:
+        network.load_state_dict(tensors)  # float16 weights become float32
+    except RuntimeError as error:
+        raise ValueError(f"{path}: not {expected} state dict ({error})") from error
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Named tensors of a .safetensors, .pt or .pth file; nothing is unpickled but tensors."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
-    tensors = load_file(path)
-    network = MobileFaceNet(
-        code_size=tensors["conv3.bias"].shape[0] if "conv3.bias" in tensors else 128
-    )
-    tensors["conv3.weight"] = tensors["conv3.weight"].reshape(network.conv3.weight.shape)
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path}: no safetensors file or cut off ({error})") from error
+    if path.suffix not in (".pt", ".pth"):
+        raise ValueError(f"{path}: expected a .safetensors, .pt or .pth file")
     try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: not a MobileFaceNet state dict ({error})") from error
-    return network.eval()
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path}: not a file of tensors only, or cut off; save the network's state_dict() "
+            f"({error})"
+        ) from error
+    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise ValueError(f"{path}: no state dict; save the network's state_dict(), nothing around")
+    return dict(tensors)
 
 
 class FeatureMaps(nn.Module):

@@ -1,0 +1,1 @@
+"""How the frozen networks of our own are trained."""
