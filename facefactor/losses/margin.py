@@ -1,4 +1,4 @@
-"""Additive angular margin softmax. Equation numbers are those of ArcFace, Deng et al., CVPR 2019."""
+"""Additive angular margin softmax. Equation numbers are those of ArcFace (Deng et al. 2019)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def margin_softmax(
 ) -> Tensor:
     """Cross-entropy of who a face shows, its own person's angle made larger by a margin (Eq. 3).
 
-        -log  e^(s cos(theta_y + m)) / (e^(s cos(theta_y + m)) + sum over j != y of e^(s cos theta_j))
+        -log  e^(s cos(theta_y + m)) / (e^(s cos(theta_y + m)) + sum_{j != y} e^(s cos theta_j))
 
     Args:
         codes: (N, D); centres: (K, D), one direction a person; lengths of both are ignored.

@@ -180,8 +180,8 @@ def _fill_mobilefacenet(tensors: dict[str, Tensor], path: Path) -> MobileFaceNet
         tensors[name].shape[0] if name in tensors else default for name, default in sizes.items()
     )
     network = MobileFaceNet(code_size, stem / _STEM)
-    if "conv3.weight" in tensors:  # stored as a 1x1 convolution or as a matrix
-        tensors["conv3.weight"] = tensors["conv3.weight"].reshape(code_size, -1, 1, 1)
+    if "conv3.weight" in tensors and tensors["conv3.weight"].ndim == 2:  # stored as a matrix
+        tensors["conv3.weight"] = tensors["conv3.weight"][:, :, None, None]
     _fill(network, tensors, path, "a MobileFaceNet")
     return network.eval()
 

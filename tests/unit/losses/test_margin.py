@@ -100,9 +100,7 @@ def test_without_margin_it_is_a_softmax_of_scaled_cosines():
     torch.manual_seed(0)
     codes, centres = torch.randn(6, 5), torch.randn(4, 5)
     subject = torch.tensor([0, 3, 1, 2, 0, 1])
-    plain = F.cross_entropy(
-        16 * F.cosine_similarity(codes[:, None], centres[None], dim=2), subject
-    )
+    plain = F.cross_entropy(16 * F.cosine_similarity(codes[:, None], centres[None], dim=2), subject)
     torch.testing.assert_close(margin_softmax(codes, centres, subject, 0.0, 16.0), plain)
 
 

@@ -70,10 +70,10 @@ def test_inputs_lie_between_minus_one_and_one(network):
     seen = {}
     hook = network.conv1.register_forward_hook(lambda m, given, y: seen.update(x=given[0]))
     with torch.inference_mode():
-        faces = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand(3, 3, 112, 112)
+        faces = torch.tensor([0.0, 0.5, 1.0]).view(1, 3, 1, 1).expand(1, 3, 112, 112)
         network(faces)
     hook.remove()
-    assert seen["x"][:, 0, 0, 0].tolist() == [-1.0, 0.0, 1.0]
+    assert seen["x"][0, :, 0, 0].tolist() == [-1.0, 0.0, 1.0]
 
 
 def test_a_block_whose_branch_is_silent_is_its_shortcut():
