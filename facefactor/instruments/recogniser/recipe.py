@@ -122,22 +122,25 @@ def stages(recipe: Recipe, model: Recogniser, instrument: nn.Module | None) -> l
 
     def recognition() -> RecogniserStage:
         # Lightning takes seconds to import and recognising does not need it
-        from facefactor.instruments.recogniser.training import RecogniserStage
+        from facefactor.instruments.recogniser.training import RecogniserStage, Schedule
 
-        return RecogniserStage(
-            model,
-            teacher,
-            _size(teacher, recipe.image_size) if teacher else 0,
-            recipe.weights,
-            recipe.people,
-            recipe.margin,
-            recipe.scale,
+        schedule = Schedule(
             recipe.optimiser,
             recipe.learning_rate,
             recipe.weight_decay,
             steps=recipe.images // recipe.batch_size,
             warm_up=recipe.warm_up_images // recipe.batch_size,
             drops=recipe.drops,
+        )
+        return RecogniserStage(
+            model,
+            teacher,
+            _size(teacher, recipe.image_size) if teacher else 0,
+            recipe.people,
+            recipe.weights,
+            recipe.margin,
+            recipe.scale,
+            schedule,
         )
 
     return [Stage("recognition", recognition, "labelled", recipe.images, recipe.batch_size)]

@@ -7,7 +7,7 @@ photos of one known person together. Weights of zero switch terms off.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
@@ -35,6 +35,31 @@ class LabelledFaces(Protocol):
     def subject(self) -> Tensor: ...  # (N,) int64 in [0, people), -1 where unknown
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """The optimiser and its learning rate over the stage."""
+
+    optimiser: Literal["sgd", "adamw"]
+    rate: float
+    weight_decay: float
+    steps: int
+    warm_up: int  # steps
+    drops: tuple[float, ...]  # shares of `steps`; none: cosine
+
+    def factor(self, step: int) -> float:
+        """What the rate is multiplied by at `step`, from 0 to `steps` - 1; in (0, 1].
+
+        It rises in a straight line over the warm-up. Then it falls to a tenth at each of `drops`,
+        or, where there are none, as half a period of a cosine to the end.
+        """
+        if step < self.warm_up:
+            return (step + 1) / self.warm_up
+        if self.drops:
+            return 0.1 ** sum(step >= drop * self.steps for drop in self.drops)
+        left = 1 - (step - self.warm_up) / max(1, self.steps - self.warm_up)
+        return (1 - math.cos(math.pi * left)) / 2
+
+
 class RecogniserStage(LightningModule):
     """The student, and what only its training has: a linear map and a direction for each person.
 
@@ -42,8 +67,6 @@ class RecogniserStage(LightningModule):
         teacher: frozen, faces in [0, 1] -> (N, teacher_size) embeddings; None: no distillation.
         people: number of known subjects K.
         margin: of the margin softmax, radians; scale: its length of codes.
-        warm_up: steps over which the learning rate rises to its full value.
-        drops: see `rate_factor`.
     """
 
     def __init__(
@@ -51,16 +74,11 @@ class RecogniserStage(LightningModule):
         model: Recogniser,
         teacher: Frozen | None,
         teacher_size: int,
-        weights: TermWeights,
         people: int,
+        weights: TermWeights,
         margin: float,
         scale: float,
-        optimiser: Literal["sgd", "adamw"],
-        learning_rate: float,
-        weight_decay: float,
-        steps: int,
-        warm_up: int,
-        drops: Sequence[float],
+        schedule: Schedule,
     ) -> None:
         super().__init__()
         self.model = model
@@ -68,12 +86,7 @@ class RecogniserStage(LightningModule):
         self.weights = weights
         self.margin = margin
         self.scale = scale
-        self.optimiser = optimiser
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.steps = steps
-        self.warm_up = warm_up
-        self.drops = tuple(drops)
+        self.schedule = schedule
         # the teacher's axes mean nothing to the student, whose code has another size, too
         self.to_teacher = nn.Linear(model.code_size, teacher_size, bias=False) if teacher else None
         self.centres = nn.Parameter(torch.randn(people, model.code_size))
@@ -82,17 +95,18 @@ class RecogniserStage(LightningModule):
         trained = [weight for weight in self.parameters() if weight.requires_grad]
         groups = [
             # shrinking a scale or a shift of a normalisation only undoes it
-            {"params": [w for w in trained if w.ndim > 1], "weight_decay": self.weight_decay},
+            {
+                "params": [w for w in trained if w.ndim > 1],
+                "weight_decay": self.schedule.weight_decay,
+            },
             {"params": [w for w in trained if w.ndim <= 1], "weight_decay": 0.0},
         ]
         optimizer: torch.optim.Optimizer
-        if self.optimiser == "sgd":
-            optimizer = torch.optim.SGD(groups, self.learning_rate, _MOMENTUM)
+        if self.schedule.optimiser == "sgd":
+            optimizer = torch.optim.SGD(groups, self.schedule.rate, _MOMENTUM)
         else:
-            optimizer = torch.optim.AdamW(groups, self.learning_rate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(step, self.steps, self.warm_up, self.drops)
-        )
+            optimizer = torch.optim.AdamW(groups, self.schedule.rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule.factor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -127,17 +141,3 @@ class RecogniserStage(LightningModule):
         self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
         self.log("loss", loss.detach(), prog_bar=True)
         return loss
-
-
-def rate_factor(step: int, steps: int, warm_up: int, drops: Sequence[float]) -> float:
-    """What the learning rate is multiplied by at `step` (from 0) of `steps`; in (0, 1].
-
-    It rises in a straight line for `warm_up` steps. Then it falls to a tenth at each share of
-    `steps` in `drops`, or, where there are none, as half a period of a cosine to the end.
-    """
-    if step < warm_up:
-        return (step + 1) / warm_up
-    if drops:
-        return 0.1 ** sum(step >= drop * steps for drop in drops)
-    left = 1 - (step - warm_up) / max(1, steps - warm_up)
-    return (1 - math.cos(math.pi * left)) / 2
