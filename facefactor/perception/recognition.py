@@ -187,10 +187,21 @@ def _fill_mobilefacenet(tensors: dict[str, Tensor], path: Path) -> MobileFaceNet
 
 
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, expected: str) -> None:
-    try:
-        network.load_state_dict(tensors)  # float16 weights become float32
-    except RuntimeError as error:
-        raise ValueError(f"{path}: not {expected} state dict ({error})") from error
+    own = network.state_dict()
+    counters = {
+        name for name in own if name.endswith("num_batches_tracked")
+    }  # some files lack them
+    wrong = [f"lacks {name}" for name in own if name not in tensors and name not in counters]
+    wrong += [f"has an unknown {name}" for name in tensors if name not in own]
+    wrong += [
+        f"has {name} of shape {tuple(tensor.shape)} for {tuple(own[name].shape)}"
+        for name, tensor in tensors.items()
+        if name in own and tensor.shape != own[name].shape
+    ]
+    if wrong:
+        more = f", and {len(wrong) - 1} more of this kind" if len(wrong) > 1 else ""
+        raise ValueError(f"{path}: not {expected} state dict: it {wrong[0]}{more}")
+    network.load_state_dict(tensors)  # float16 weights become float32
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
