@@ -125,18 +125,14 @@ def test_a_deeper_network_is_named_as_such(tmp_path, resnet):
     deeper = {n: t.half() for n, t in resnet.state_dict().items()}
     deeper["layer1.2.bn1.weight"] = torch.ones(64).half()
     torch.save(deeper, tmp_path / "r50.pth")
-    with pytest.raises(
-        ValueError, match=r"r50.pth: not arcface_torch's iresnet18.*unknown layer1.2.bn1"
-    ):
+    with pytest.raises(ValueError, match=r"r50.pth: not .*iresnet18.*unknown layer1.2.bn1"):
         load_recogniser(tmp_path / "r50.pth")
 
 
 def test_a_missing_layer_is_named(tmp_path, slim):
     state = {n: t for n, t in slim.state_dict().items() if n != "conv2.0.weight"}
     save_file(state, tmp_path / "cut.safetensors")
-    with pytest.raises(
-        ValueError, match=r"cut.safetensors: not a MobileFaceNet.*lacks conv2.0.weight"
-    ):
+    with pytest.raises(ValueError, match=r"cut.safetensors: not a Mobile.*lacks conv2.0.weight"):
         load_recogniser(tmp_path / "cut.safetensors")
 
 
