@@ -61,7 +61,8 @@ class SampleSheets(Callback):
         self,
         folder: Path,
         faces: NDArray[np.uint8],
-        stage: str,
+        stage: Stage,
+        start: int,
         every: int = 500,
         columns: int = 12,
     ) -> None:
@@ -69,15 +70,16 @@ class SampleSheets(Callback):
         chosen = torch.from_numpy(faces[:columns].copy()).permute(0, 3, 1, 2)
         self.faces = chosen.float() / 255
         self.stage = stage
+        self.start = start
         self.every = every
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_index: int
     ) -> None:
-        step = trainer.global_step
-        if len(self.faces) and (step % self.every == 0 or step == trainer.max_steps):
+        step = self.start + batch_index + 1
+        if len(self.faces) and (step % self.every == 0 or step == self.stage.steps):
             sheet = sample_sheet(module.model, self.faces.to(module.device))
-            write_image(self.folder / f"{self.stage}-{step:07d}.png", sheet)
+            write_image(self.folder / f"{self.stage.name}-{step:07d}.png", sheet)
 
 
 @torch.no_grad()

@@ -34,7 +34,7 @@ def run_stages(
     out: Path,
     seed: int,
     settings: Mapping[str, Any],
-    callbacks: Callable[[Stage], list[Callback]],
+    callbacks: Callable[[Stage, int], list[Callback]],
     save_every: int = 200,
     precision: str = "32-true",
     accelerator: str = "auto",
@@ -48,6 +48,7 @@ def run_stages(
         out: folder for progress files and logs.
         settings: whatever decides the result besides the code; a run in `out` that was started
             with other settings is refused.
+        callbacks: made for each stage that runs, from it and the step it starts at.
         save_every: steps between progress files.
 
     Raises:
@@ -70,8 +71,7 @@ def run_stages(
             num_workers=workers,
         )
         trainer = Trainer(
-            max_steps=stage.steps - progress.start,
-            max_epochs=1,  # the loader ends where the stage does
+            max_epochs=1,  # the loader ends where the stage does, however many optimisers step
             accelerator=accelerator,
             devices=1,
             precision=precision,  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ def run_stages(
             enable_checkpointing=False,
             enable_model_summary=False,
             callbacks=[
-                *callbacks(stage),
+                *callbacks(stage, progress.start),
                 LogLines(stage, progress.start),
                 SeedEachStep(seed + number, progress),
                 progress,
@@ -172,7 +172,9 @@ class Progress(Callback):
         batch_index: int,
     ) -> None:
         step = self.start + batch_index + 1
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if loss is None:  # manual optimisation: what the module logged under this name
+            loss = trainer.callback_metrics.get("loss")
         if step % self.save_every == 0 or step == self.stage.steps:
             if loss is not None and not torch.isfinite(loss):
                 raise TrainingError(

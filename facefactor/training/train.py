@@ -96,7 +96,7 @@ def train(
         output,
         seed,
         settings,
-        callbacks=lambda stage: [SampleSheets(output / "samples", held_out, stage.name)],
+        callbacks=lambda stage, start: [SampleSheets(output / "samples", held_out, stage, start)],
         precision="bf16-mixed" if _has_bf16() else "32-true",
     )
     path = output / "model.safetensors"

@@ -236,43 +236,32 @@ def build(recipe: Recipe, vgg19: Path | None = None) -> FaceCycle:
 def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module) -> list[Stage]:
     """The stages in order; one is built when it starts, because it freezes parts of `model`."""
     # Lightning takes seconds to import and editing does not need it
-    from facefactor.methods.facecycle.training import ExpressionStage, IdentityStage, MotionStage
+    from facefactor.methods.facecycle.training import (
+        ExpressionStage,
+        IdentityStage,
+        MotionStage,
+        Schedule,
+    )
 
     seen = Frozen(instrument)
 
+    def schedule(rate: float, betas: tuple[float, float], images: int, drop_at: float) -> Schedule:
+        return Schedule(rate, betas, max(1, int(images // recipe.batch_size * drop_at)))
+
     def motion() -> MotionStage:
-        return MotionStage(
-            model,
-            seen,
-            recipe.expression,
-            recipe.expression_rate,
-            recipe.expression_betas,
-            steps=recipe.motion_images // recipe.batch_size,
-            drop_at=1.0,
-        )
+        rate, betas = recipe.expression_rate, recipe.expression_betas
+        whole = schedule(rate, betas, recipe.motion_images, drop_at=1.0)
+        return MotionStage(model, seen, recipe.expression, whole)
 
     def expression() -> ExpressionStage:
-        return ExpressionStage(
-            model,
-            seen,
-            recipe.expression,
-            recipe.expression_rate,
-            recipe.expression_betas,
-            steps=recipe.expression_images // recipe.batch_size,
-            drop_at=recipe.drop_at,
-        )
+        rate, betas = recipe.expression_rate, recipe.expression_betas
+        dropping = schedule(rate, betas, recipe.expression_images, recipe.drop_at)
+        return ExpressionStage(model, seen, recipe.expression, dropping)
 
     def identity() -> IdentityStage:
-        return IdentityStage(
-            model,
-            seen,
-            recipe.identity,
-            recipe.mean_from,
-            recipe.identity_rate,
-            recipe.identity_betas,
-            steps=recipe.identity_images // recipe.batch_size,
-            drop_at=recipe.drop_at,
-        )
+        rate, betas = recipe.identity_rate, recipe.identity_betas
+        dropping = schedule(rate, betas, recipe.identity_images, recipe.drop_at)
+        return IdentityStage(model, seen, recipe.identity, recipe.mean_from, dropping)
 
     batch = recipe.batch_size
     warm_up = [Stage("motion", motion, "pairs", recipe.motion_images, batch)]

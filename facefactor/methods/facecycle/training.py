@@ -6,6 +6,7 @@ published objective and the released code's are two settings of the same step (`
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -40,34 +41,34 @@ _MOTIONS = ((2, 0.06), (6, 0.07))
 _FLOW_SIZE = 16
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """Adam's settings over a stage; the rate falls to a tenth at `drop_step`."""
+
+    rate: float
+    betas: tuple[float, float]
+    drop_step: int
+
+
 class FaceCycleStage(LightningModule):
     """What both stages share: the optimiser of the paper and the logging of named terms.
 
     Args:
         instrument: frozen network, faces in [0, 1] -> feature maps, for the perceptual terms.
-        steps: length of the stage; the learning rate falls to a tenth at `drop_at` of it.
     """
 
-    def __init__(
-        self,
-        model: FaceCycle,
-        instrument: nn.Module,
-        learning_rate: float,
-        betas: tuple[float, float],
-        steps: int,
-        drop_at: float,
-    ) -> None:
+    def __init__(self, model: FaceCycle, instrument: nn.Module, schedule: Schedule) -> None:
         super().__init__()
         self.model = model
         self.instrument = instrument
-        self.learning_rate = learning_rate
-        self.betas = betas
-        self.drop_step = max(1, int(steps * drop_at))
+        self.schedule = schedule
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         trained = [weight for weight in self.parameters() if weight.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=self.learning_rate, betas=self.betas)
-        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [self.drop_step], gamma=0.1)
+        optimizer = torch.optim.Adam(trained, lr=self.schedule.rate, betas=self.schedule.betas)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(
+            optimizer, [self.schedule.drop_step], gamma=0.1
+        )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -163,12 +164,9 @@ class MotionStage(FaceCycleStage):
         model: FaceCycle,
         instrument: nn.Module,
         weights: ExpressionWeights,
-        learning_rate: float,
-        betas: tuple[float, float],
-        steps: int,
-        drop_at: float,
+        schedule: Schedule,
     ) -> None:
-        super().__init__(model, instrument, learning_rate, betas, steps, drop_at)
+        super().__init__(model, instrument, schedule)
         self.weights = weights
         model.requires_grad_(False)
         for part in (model.expression_encoder, model.flow_decoder):
@@ -191,12 +189,9 @@ class ExpressionStage(FaceCycleStage):
         model: FaceCycle,
         instrument: nn.Module,
         weights: ExpressionWeights,
-        learning_rate: float,
-        betas: tuple[float, float],
-        steps: int,
-        drop_at: float,
+        schedule: Schedule,
     ) -> None:
-        super().__init__(model, instrument, learning_rate, betas, steps, drop_at)
+        super().__init__(model, instrument, schedule)
         self.weights = weights
         model.requires_grad_(True)
         model.identity_encoder.requires_grad_(False)
@@ -266,12 +261,9 @@ class IdentityStage(FaceCycleStage):
         instrument: nn.Module,
         weights: IdentityWeights,
         mean_from: Literal["swap", "batch_mean"],
-        learning_rate: float,
-        betas: tuple[float, float],
-        steps: int,
-        drop_at: float,
+        schedule: Schedule,
     ) -> None:
-        super().__init__(model, instrument, learning_rate, betas, steps, drop_at)
+        super().__init__(model, instrument, schedule)
         self.weights = weights
         self.mean_from = mean_from
         # also out of training mode: no noise in the neutral faces this stage learns from

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning import LightningModule
+from lightning import Callback, LightningModule
 
 from facefactor.data.records import FaceRecord
 from facefactor.data.samples import FacePairs
 from facefactor.methods.facecycle.recipe import PRESETS
 from facefactor.perception.frozen import Frozen
 from facefactor.stages import Stage
+from facefactor.training import monitor
 from facefactor.training.run import TrainingError, run_stages
 from facefactor.training.train import change_settings
 
@@ -47,11 +48,51 @@ class TinyStage(LightningModule):
         return difference.square().mean()
 
 
-def run(out: Path, steps: int = 8, save_every: int = 2, **settings) -> dict[str, torch.Tensor]:
+class TwoPlayers(TinyStage):
+    """Two optimisers that take turns, as adversarial methods have them."""
+
+    automatic_optimization = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rival = torch.nn.Conv2d(3, 1, 1)
+
+    def configure_optimizers(self):
+        players = [torch.optim.Adam(part.parameters()) for part in (self.network, self.rival)]
+        return players, [torch.optim.lr_scheduler.StepLR(players[0], 3, gamma=0.1)]
+
+    def training_step(self, pairs, batch_index):
+        first, second = self.optimizers()
+        judged = self.rival(self.network(pairs.flatten(0, 1))).square().mean()
+        first.zero_grad()
+        second.zero_grad()
+        self.manual_backward(judged)
+        first.step()
+        second.step()
+        self.lr_schedulers().step()
+
+
+class PowerCut(Callback):
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def on_train_batch_start(self, trainer, module, batch, batch_index):
+        if batch_index == self.at:
+            raise RuntimeError("power cut")
+
+
+def run(
+    out: Path,
+    steps: int = 8,
+    save_every: int = 2,
+    kind: type[TinyStage] = TinyStage,
+    callbacks=lambda stage, start: [],
+    **settings,
+) -> dict[str, torch.Tensor]:
     modules: list[TinyStage] = []
 
     def build() -> TinyStage:
-        modules.append(TinyStage())
+        modules.append(kind())
         return modules[-1]
 
     faces = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
@@ -62,7 +103,7 @@ def run(out: Path, steps: int = 8, save_every: int = 2, **settings) -> dict[str,
         out,
         seed=5,
         settings=settings,
-        callbacks=lambda stage: [],
+        callbacks=callbacks,
         save_every=save_every,
         accelerator="cpu",
     )
@@ -92,6 +133,34 @@ def test_killed_at_any_moment_the_same_command_reaches_the_same_weights(tmp_path
     resumed = run(tmp_path / "killed")
     for name, weight in undisturbed.items():
         assert torch.equal(resumed[name], weight), name
+
+
+def test_two_optimisers_take_all_steps_and_resume(tmp_path):
+    undisturbed = run(tmp_path / "whole", kind=TwoPlayers)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "cut", kind=TwoPlayers, callbacks=lambda stage, start: [PowerCut(5)])
+    starts = []
+    resumed = run(
+        tmp_path / "cut", kind=TwoPlayers, callbacks=lambda stage, start: starts.append(start) or []
+    )
+    assert starts == [4]  # saved every second step
+    for name, weight in undisturbed.items():
+        assert torch.equal(weight, resumed[name])
+
+
+def test_sheets_are_numbered_by_the_steps_of_the_stage_not_of_the_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(monitor, "sample_sheet", lambda model, faces: np.zeros((4, 4, 3), np.uint8))
+    faces = np.zeros((2, 4, 4, 3), np.uint8)
+
+    def sheets(stage, start):
+        return [monitor.SampleSheets(tmp_path / "sheets", faces, stage, start, every=3)]
+
+    monkeypatch.setattr(TinyStage, "model", None, raising=False)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "run", callbacks=lambda stage, start: [*sheets(stage, start), PowerCut(5)])
+    run(tmp_path / "run", callbacks=sheets)
+    names = sorted(path.name for path in (tmp_path / "sheets").iterdir())
+    assert names == ["only-0000003.png", "only-0000006.png", "only-0000008.png"]
 
 
 def test_a_finished_stage_is_loaded_not_trained_again(tmp_path):
