@@ -272,9 +272,10 @@ def train(
     seed: int = 0,
     resume: bool = True,
     start_from: str | None = None,
+    landmarks: str | Path | None = None,
 ) -> Path:
-    """Train a method; `data` as "reader=folder", `changes` as "setting=value", `start_from` as
-    `load` takes it."""
+    """Train a method or instrument; `data` as "reader=folder", `changes` as "setting=value",
+    `start_from` as `load` takes it, `landmarks` a folder of `<data set>.npz`."""
     from facefactor.training.train import train as run
 
     return run(
@@ -286,6 +287,7 @@ def train(
         seed,
         fresh=not resume,
         start_from=weights_file(start_from) if start_from else None,
+        landmarks=Path(landmarks) if landmarks else None,
     )
 
 

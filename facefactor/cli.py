@@ -213,6 +213,10 @@ def train(
         str | None,
         typer.Option("--from", metavar="MODEL", help="Begin with these weights, not random ones."),
     ] = None,
+    landmarks: Annotated[
+        Path | None,
+        typer.Option("--landmarks", help="A folder of DATASET.npz with 68 landmarks a photo."),
+    ] = None,
 ) -> None:
     """Train a method on your faces, or go on where it stopped."""
     from facefactor import api
@@ -226,6 +230,7 @@ def train(
         seed=seed,
         resume=not fresh,
         start_from=start_from,
+        landmarks=landmarks,
     )
     typer.echo(weights)
 

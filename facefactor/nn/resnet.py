@@ -44,6 +44,9 @@ class IResNet18(nn.Module):
     Module names are those of arcface_torch's iresnet18, so its state dict loads as is.
     """
 
+    crop = "arcface"
+    image_size = 112
+
     def __init__(self, code_size: int = 512) -> None:
         super().__init__()
         self.code_size = code_size

@@ -81,6 +81,9 @@ class MobileFaceNet(nn.Module):
         width: of all maps but the last, 1 as published; 64 times it must be a whole number.
     """
 
+    crop = "arcface"
+    image_size = 112
+
     def __init__(self, code_size: int = 128, width: float = 1.0) -> None:
         super().__init__()
         stem = round(_STEM * width)

@@ -5,23 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch.utils.data import Dataset
 
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.crops import crop_faces
 from facefactor.data.held_out import hold_out_people
+from facefactor.data.landmarks import crop_landmarks, read_landmarks
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
-from facefactor.data.samples import FacePairs
+from facefactor.data.samples import FacePairs, LabelledFaces
 from facefactor.files import atomic_path
+from facefactor.instruments import INSTRUMENTS
 from facefactor.methods import METHODS
-from facefactor.perception.instruments import feature_network
 from facefactor.stages import Stage
 from facefactor.training.monitor import SampleSheets
 from facefactor.training.run import TrainingError, run_stages
@@ -38,16 +42,19 @@ def train(
     seed: int = 0,
     fresh: bool = False,
     start_from: Path | None = None,
+    landmarks: Path | None = None,
     cache: Path = CACHE,
 ) -> Path:
     """Train `method` on folders of faces; called again with the same arguments it continues.
 
     Args:
+        method: of METHODS, or one of the INSTRUMENTS.
         data: reader name (`data.readers.READERS`) -> folder.
         output: folder for progress, logs, sample sheets and `model.safetensors`.
         changes: recipe settings by (dotted) name; "expression.gram" -> "0.1".
         fresh: forget an earlier run in `output`.
         start_from: weights of the same sizes to begin with, instead of random ones.
+        landmarks: folder of `<data set>.npz` with 68 landmarks a photo (`data.landmarks`).
 
     Returns:
         The weights file.
@@ -57,13 +64,14 @@ def train(
         DataError: the folders are not what their readers expect.
         InstrumentError: a frozen network the losses need is not at hand.
     """
-    if method not in METHODS:
-        raise TrainingError(f"no method {method!r}; there are {', '.join(METHODS)}")
-    recipes = METHODS[method]
+    trainable = {**METHODS, **INSTRUMENTS}
+    if method not in trainable:
+        raise TrainingError(f"no method {method!r}; there are {', '.join(trainable)}")
+    recipes = trainable[method]
     if preset not in recipes.PRESETS:
         raise TrainingError(f"{method} has no preset {preset!r}; it has {list(recipes.PRESETS)}")
     recipe = change_settings(recipes.PRESETS[preset], changes or {})
-    instrument = feature_network(recipe.instrument)
+    instrument = recipes.load_instrument(recipe)
     torch.manual_seed(seed)  # initial weights
     model = recipes.build(recipe)
     begun = ""
@@ -71,7 +79,8 @@ def train(
         header, tensors = checkpoints.load(start_from)
         checkpoints.fill(model, tensors, start_from)
         begun = header.sha256
-    faces, records, held_out = training_faces(data, model.spec.crop, model.spec.image_size, cache)
+    wanted = getattr(model, "spec", model)  # a method declares its crop there
+    known = training_faces(data, wanted.crop, wanted.image_size, cache, landmarks)
     if fresh:
         for old in output.glob("progress-*.safetensors"):
             old.unlink()
@@ -79,14 +88,19 @@ def train(
         "method": method,
         "recipe": dataclasses.asdict(recipe),
         "start_from": begun,
-        "data": {name: split_hash(part) for name, part in _by_name(data, records).items()},
+        "data": {name: split_hash(part) for name, part in _by_name(data, known.records).items()},
     }
     output.mkdir(parents=True, exist_ok=True)
     _write_json(output / "settings.json", {**settings, "preset": preset, "seed": seed})
 
-    def samples(stage: Stage) -> FacePairs:
+    def samples(stage: Stage) -> Dataset[Any]:
+        if stage.samples == "labelled":
+            return LabelledFaces(
+                known.faces, known.records, stage.batch_size, seed, known.landmarks
+            )
+        strangers = stage.samples == "faces"
         return FacePairs(
-            faces, records, stage.batch_size // 2, seed, strangers=stage.samples == "faces"
+            known.faces, known.records, stage.batch_size // 2, seed, strangers=strangers
         )
 
     stages = recipes.stages(recipe, model, instrument)
@@ -96,18 +110,24 @@ def train(
         output,
         seed,
         settings,
-        callbacks=lambda stage, start: [SampleSheets(output / "samples", held_out, stage, start)],
+        callbacks=lambda stage, start: (
+            [SampleSheets(output / "samples", known.held_out, stage, start)]
+            if hasattr(model, "spec")  # an instrument draws nothing
+            else []
+        ),
         precision="bf16-mixed" if _has_bf16() else "32-true",
     )
     path = output / "model.safetensors"
-    header = CheckpointHeader(
-        method=method,
-        preset=preset,
-        recipe=json.loads(json.dumps(dataclasses.asdict(recipe))),
-        spec=model.spec,
-        seen={stage.name: stage.steps * stage.batch_size for stage in stages},
-    )
-    checkpoints.save(path, model.state_dict(), header)
+    seen = {stage.name: stage.steps * stage.batch_size for stage in stages}
+    settled = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    if hasattr(model, "spec"):
+        header = CheckpointHeader(method, preset, settled, model.spec, seen)
+        checkpoints.save(path, model.state_dict(), header)
+    else:
+        described = {"network": method, "preset": preset, "recipe": settled, "seen": seen}
+        tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, {"facefactor": json.dumps(described)})
     return path
 
 
@@ -133,18 +153,26 @@ def change_settings(recipe: Any, changes: Mapping[str, str]) -> Any:
     return recipe
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingFaces:
+    """What a run trains on, and faces of people it does not train on."""
+
+    faces: NDArray[np.uint8]  # (N, S, S, 3)
+    records: list[FaceRecord]  # N
+    landmarks: NDArray[np.float32]  # (N, 68, 2) in shares of the side, NaN where unknown
+    held_out: NDArray[np.uint8]  # (M, S, S, 3), of the first set with people; may be empty
+
+
 def training_faces(
-    data: Mapping[str, Path], crop: str, size: int, cache: Path
-) -> tuple[NDArray[np.uint8], list[FaceRecord], NDArray[np.uint8]]:
-    """Faces to train on, their records, and faces of held-out people.
+    data: Mapping[str, Path], crop: str, size: int, cache: Path, landmarks: Path | None = None
+) -> TrainingFaces:
+    """Faces to train on, cut from every data set.
 
     Test parts of a data set stay out, and so does a tenth of the people where people are known.
-
-    Returns:
-        (N, S, S, 3) uint8, N records, (M, S, S, 3) uint8 (of the first set; may be empty).
     """
     detector = None
-    faces, records, held_out = [], [], np.empty((0, size, size, 3), np.uint8)
+    faces, records, points = [], [], []
+    held_out = np.empty((0, size, size, 3), np.uint8)
     for name, folder in data.items():
         if name not in READERS:
             raise DataError(f"no reader {name!r}; there are {', '.join(READERS)}")
@@ -159,9 +187,21 @@ def training_faces(
         rows = np.array([record not in strangers for record in cut.records])
         faces.append(np.asarray(cut.faces)[rows])
         records += kept
+        points.append(_landmarks_of(folder, kept, crop, landmarks))
         if people and not len(held_out):
             held_out = np.asarray(cut.faces)[~rows][:64]
-    return np.concatenate(faces), records, held_out
+    return TrainingFaces(np.concatenate(faces), records, np.concatenate(points), held_out)
+
+
+def _landmarks_of(
+    data: Path, records: Sequence[FaceRecord], crop: str, folder: Path | None
+) -> NDArray[np.float32]:
+    """From NAME.npz, NAME being the data set's folder or the one above it (RAF-DB/basic)."""
+    if folder is not None:
+        for name in (data.resolve().name, data.resolve().parent.name):
+            if (folder / f"{name}.npz").is_file():
+                return crop_landmarks(records, read_landmarks(folder / f"{name}.npz"), crop)
+    return np.full((len(records), 68, 2), np.nan, np.float32)
 
 
 def _by_name(data: Mapping[str, Path], records: Sequence[FaceRecord]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from torch import nn
 
 from facefactor.nn.resnet import IResNet18
 from facefactor.perception.frozen import Frozen
-from facefactor.perception.recognition import MobileFaceNet, Recogniser
+from facefactor.perception.instruments import find_weights
+from facefactor.perception.recognition import MobileFaceNet, Recogniser, load_mobilefacenet
 from facefactor.stages import Stage
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ class Recipe:
     weight_decay: float
     drops: tuple[float, ...]  # shares after which the rate falls to a tenth; none: cosine to 0
     code_size: int = 512
-    crop: str = "arcface"
-    image_size: int = 112
 
 
 # by name: ArcFace on CASIA-WebFace as published (Deng et al., Sec. 3.1), and `small`
@@ -102,6 +101,13 @@ def build(recipe: Recipe) -> Recogniser:
     return MobileFaceNet(recipe.code_size, recipe.width)
 
 
+def load_instrument(recipe: Recipe) -> nn.Module | None:
+    """The teacher, faces -> embeddings; InstrumentError where it is not at hand."""
+    if recipe.instrument is None:
+        return None
+    return load_mobilefacenet(find_weights(recipe.instrument))
+
+
 def stages(recipe: Recipe, model: Recogniser, instrument: nn.Module | None) -> list[Stage]:
     """The one stage.
 
@@ -135,7 +141,7 @@ def stages(recipe: Recipe, model: Recogniser, instrument: nn.Module | None) -> l
         return RecogniserStage(
             model,
             teacher,
-            _size(teacher, recipe.image_size) if teacher else 0,
+            _size(teacher, model.image_size) if teacher else 0,
             recipe.people,
             recipe.weights,
             recipe.margin,

@@ -21,6 +21,7 @@ from facefactor.methods.facecycle.networks import (
     ResidualEncoder,
 )
 from facefactor.perception.frozen import Frozen
+from facefactor.perception.instruments import feature_network
 from facefactor.perception.vgg import load_vgg19
 from facefactor.stages import Stage
 
@@ -231,6 +232,11 @@ def build(recipe: Recipe, vgg19: Path | None = None) -> FaceCycle:
         code_size=code,
         image_size=recipe.image_size,
     )
+
+
+def load_instrument(recipe: Recipe) -> nn.Module:
+    """Faces -> feature maps, for the perceptual terms; InstrumentError where it is not at hand."""
+    return feature_network(recipe.instrument)
 
 
 def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module) -> list[Stage]:

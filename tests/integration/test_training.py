@@ -1,0 +1,64 @@
+"""From folders of photos to a weights file, for a network that is an instrument."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+from facefactor.perception.recognition import IResNet18, load_recogniser
+from facefactor.training.run import TrainingError
+from facefactor.training.train import train, training_faces
+
+
+@pytest.fixture(scope="module")
+def celeba(tmp_path_factory):
+    """Forty people with two photos each, in CelebA's layout, and landmarks for half of them."""
+    folder = tmp_path_factory.mktemp("data") / "CelebA"
+    (folder / "images").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    names = [f"{number:06d}.jpg" for number in range(80)]
+    for name in names:
+        photo = random.integers(0, 255, (128, 128, 3)).astype(np.uint8)
+        Image.fromarray(photo).save(folder / "images" / name)
+    lines = [f"{name} {number // 2}" for number, name in enumerate(names)]
+    (folder / "identity.txt").write_text("\n".join(lines) + "\n")
+    marks = np.full((80, 68, 3), 64.0, np.float16)
+    marks[:, 36:42, :2], marks[:, 42:48, :2] = (45, 66), (83, 66)
+    (folder.parent / "marks").mkdir()
+    np.savez(
+        folder.parent / "marks" / "CelebA.npz",
+        names=np.array(names),
+        landmarks68=marks,
+        found=np.arange(80) % 2 == 0,
+    )
+    return folder
+
+
+def test_an_instrument_is_trained_by_the_same_command(celeba, tmp_path):
+    changes = {"batch_size": "2", "images": "4", "people": "40"}
+    path = train(
+        "recogniser", {"celeba": celeba}, tmp_path / "run", "paper", changes, cache=tmp_path
+    )
+    assert isinstance(load_recogniser(path), IResNet18)
+    with safe_open(path, "pt") as file:
+        described = json.loads(file.metadata()["facefactor"])
+    assert described["network"] == "recogniser" and described["seen"] == {"recognition": 4}
+
+
+def test_landmarks_of_a_data_set_are_found_by_its_folder_and_follow_its_faces(celeba, tmp_path):
+    known = training_faces(
+        {"celeba": celeba}, "arcface", 112, tmp_path, landmarks=celeba.parent / "marks"
+    )
+    assert len(known.faces) == len(known.records) == len(known.landmarks)
+    assert 0 < len(known.held_out) and len(known.held_out) + len(known.faces) == 80
+    for record, points in zip(known.records, known.landmarks, strict=True):
+        assert np.isnan(points).all() == (int(record.path.stem) % 2 == 1)
+    found = known.landmarks[~np.isnan(known.landmarks[:, 0, 0])]
+    assert np.all((found > 0.2) & (found < 0.8))  # the middle of the photo is inside the crop
+
+
+def test_what_cannot_be_trained_is_named(celeba, tmp_path):
+    with pytest.raises(TrainingError, match="no method 'portrait'; there are facecycle, .*recog"):
+        train("portrait", {"celeba": celeba}, tmp_path)
