@@ -8,12 +8,11 @@ cannot be trusted is a record without an expression (`records.labelled` leaves i
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from facefactor.data.labels import csv_rows
 from facefactor.data.listing import (
     existing_folder,
     expression_of,
@@ -80,7 +79,7 @@ def read_fer2013(folder: Path | str, split: Split | None = None) -> list[FaceRec
         )
     file = label_file(top, ["fer2013_labels.csv"], "FER2013")
     expressions: dict[str, str | None] = {}
-    for line, row in _rows(file, ["image", "emotion", "ambiguous"]):
+    for line, row in csv_rows(file, ["image", "emotion", "ambiguous"]):
         where = f"{file}, line {line}"
         if row["image"] in expressions:
             raise DataError(f"{where}: {row['image']} is named twice")
@@ -104,7 +103,7 @@ def unpack_fer2013(file: Path | str, folder: Path | str) -> int:
     """
     source, top = Path(file), Path(folder)
     labels = ["image,emotion,ambiguous"]
-    for line, row in _rows(source, ["emotion", "pixels", "Usage"]):
+    for line, row in csv_rows(source, ["emotion", "pixels", "Usage"]):
         where = f"{source}, line {line}"
         expression_of("fer2013", row["emotion"], first=0, where=where)
         pixels = row["pixels"].split()
@@ -140,7 +139,7 @@ def _read_votes(file: Path) -> dict[Split, dict[str, list[int]]]:
     """Votes for the eight emotions, "unknown" and "no face", by split and image name."""
     columns = [*EXPRESSION_ORDER["ferplus"], "unknown", "NF"]
     votes: dict[Split, dict[str, list[int]]] = {part: {} for part in _parts(None)}
-    for line, row in _rows(file, ["Usage", "Image name", *columns]):
+    for line, row in csv_rows(file, ["Usage", "Image name", *columns]):
         where = f"{file}, line {line}"
         if not all(row[column].isdecimal() for column in columns):
             raise DataError(f"{where}: votes must be whole numbers, found {list(row.values())[2:]}")
@@ -163,20 +162,6 @@ def _majority(counts: list[int]) -> str | None:
     winner = agreed.index(most)
     emotions = EXPRESSION_ORDER["ferplus"]
     return emotions[winner] if winner < len(emotions) and 2 * most > sum(agreed) else None
-
-
-def _rows(file: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and row of a CSV file with at least these columns; DataError otherwise."""
-    if not file.is_file():
-        raise DataError(f"{file} does not exist")
-    with file.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines)
-        if missing := [name for name in columns if name not in (reader.fieldnames or [])]:
-            raise DataError(f"{file}: no column {missing[0]!r}; it has {reader.fieldnames}")
-        for row in reader:
-            if any(row[name] is None for name in columns):
-                raise DataError(f"{file}, line {reader.line_num}: too few columns")
-            yield reader.line_num, row
 
 
 def _parts(split: Split | None) -> list[Split]:

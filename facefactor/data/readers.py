@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from facefactor.data.affectnet import read_affectnet
+from facefactor.data.ckplus import read_ckplus, read_ckplus48, read_ckplus_pairs
 from facefactor.data.fer import read_fer2013, read_ferplus
 from facefactor.data.listing import (
     existing_folder,
@@ -23,6 +25,7 @@ from facefactor.data.listing import (
     label_file,
     match_labels,
 )
+from facefactor.data.named_photos import read_kdef, read_sfew
 from facefactor.data.records import DataError, FaceRecord, Points, Split
 from facefactor.perception.align import crop_points
 
@@ -202,6 +205,12 @@ READERS: dict[str, Reader] = {
     "lfw": read_lfw,
     "ferplus": read_ferplus,
     "fer2013": read_fer2013,
+    "affectnet": read_affectnet,
+    "ckplus": read_ckplus,
+    "ckplus48": read_ckplus48,
+    "ckplus-pairs": read_ckplus_pairs,
+    "kdef": read_kdef,
+    "sfew": read_sfew,
     "folder": read_folder,
     "clips": read_clips,
 }

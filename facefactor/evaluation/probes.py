@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facefactor.data.records import EXPRESSIONS
-from facefactor.evaluation.tables import Confusion, ResultTable, Score
+from facefactor.evaluation.tables import ResultTable, Score, class_numbers, count_confusion
 
 Recipe = Literal["published", "standardised"]
 
@@ -64,26 +64,24 @@ def expression_probe(
     train, test = _codes(train_codes, "train_codes"), _codes(test_codes, "test_codes")
     classes = tuple(name for name in EXPRESSIONS if name in set(train_labels))
     _check_match(train, test, train_labels, test_labels)
-    targets, truth = _numbers(train_labels, classes), _numbers(test_labels, classes)
+    targets = class_numbers(train_labels, classes, of="training labels")
+    truth = class_numbers(test_labels, classes, of="training labels")
     fit = _published if recipe == "published" else _standardised
     said = fit(train, targets, test, len(classes), seed)
 
-    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(counts, (truth, said), 1)
-    present = counts.sum(axis=1) > 0
-    recall = counts.diagonal()[present] / counts.sum(axis=1)[present]
+    confusion = count_confusion(classes, truth, said)
     published = PUBLISHED_EXPRESSION.get((model, dataset)) if recipe == "published" else None
     return ResultTable(
         protocol=f"expression probe, {recipe} recipe",
         dataset=dataset,
         scores=(
-            Score("accuracy", 100 * float((truth == said).mean()), "%", published),
-            Score("class mean", 100 * float(recall.mean()), "%"),
+            Score("accuracy", 100 * confusion.accuracy, "%", published),
+            Score("class mean", 100 * confusion.class_mean, "%"),
         ),
         model=model,
         n=len(truth),
         seed=seed,
-        confusion=Confusion(classes, tuple(tuple(map(int, row)) for row in counts)),
+        confusion=confusion,
     )
 
 
@@ -257,10 +255,3 @@ def _check_match(
     for codes, labels in ((train, train_labels), (test, test_labels)):
         if len(codes) != len(labels):
             raise ValueError(f"{len(codes)} codes, but {len(labels)} labels")
-
-
-def _numbers(labels: Sequence[str], classes: tuple[str, ...]) -> NDArray[np.int64]:
-    for label in labels:
-        if label not in classes:
-            raise ValueError(f"{label!r} is not among the training labels {', '.join(classes)}")
-    return np.array([classes.index(label) for label in labels], dtype=np.int64)

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facefactor.files import atomic_path
 
 
@@ -16,10 +19,11 @@ class Score:
     """One number of a results table, next to what the paper reports for the same setting."""
 
     metric: str
-    value: float
+    value: float | None  # None: there were no samples to measure it on
     unit: str
     published: float | None = None
     spread: float | None = None  # standard deviation over folds or seeds
+    n: int | None = None  # samples behind it, where these are not all of the table's
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,46 @@ class Confusion:
     classes: tuple[str, ...]  # K
     counts: tuple[tuple[int, ...], ...]  # (K, K)
 
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers, in [0, 1]."""
+        counts = np.array(self.counts)
+        return float(counts.trace() / counts.sum())
+
+    @property
+    def class_mean(self) -> float:
+        """Mean over classes of the share of right answers, in [0, 1]; absent classes left out."""
+        counts = np.array(self.counts)
+        photos = counts.sum(axis=1)
+        present = photos > 0
+        return float((counts.diagonal()[present] / photos[present]).mean())
+
     def to_markdown(self) -> str:
         rows = [["true \\ said", *self.classes]]
         rows += [
             [name, *map(str, row)] for name, row in zip(self.classes, self.counts, strict=True)
         ]
         return _markdown(rows)
+
+
+def class_numbers(
+    labels: Sequence[str], classes: Sequence[str], of: str = "classes"
+) -> NDArray[np.int64]:
+    """The place of each label in `classes`, (N,); ValueError for one that is not among them."""
+    place = {name: number for number, name in enumerate(classes)}
+    for label in labels:
+        if label not in place:
+            raise ValueError(f"{label!r} is not among the {of} {', '.join(classes)}")
+    return np.array([place[label] for label in labels], dtype=np.int64)
+
+
+def count_confusion(
+    classes: Sequence[str], truth: NDArray[np.int64], said: NDArray[np.int64]
+) -> Confusion:
+    """Count answers: true and said class numbers, both (N,), N > 0."""
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(counts, (truth, said), 1)
+    return Confusion(tuple(classes), tuple(tuple(map(int, row)) for row in counts))
 
 
 @dataclass(frozen=True)
@@ -55,6 +93,8 @@ class ResultTable:
     def __getitem__(self, metric: str) -> float:
         for score in self.scores:
             if score.metric == metric:
+                if score.value is None:
+                    raise ValueError(f"{metric!r} has no value: there were no samples")
                 return score.value
         known = ", ".join(score.metric for score in self.scores)
         raise KeyError(f"no {metric!r} in this table; it has {known}")
@@ -64,15 +104,20 @@ class ResultTable:
         return asdict(self)
 
     def to_markdown(self) -> str:
-        """A line that says the setting, then the scores: paper, ours, difference."""
+        """A line that says the setting, then the scores: paper, ours, difference, their own n."""
         rows = [["metric", "paper", "ours", "difference"]]
         for score in self.scores:
-            published = difference = "–"
+            published, ours, difference = "–", "no samples", "–"
             if score.published is not None:
                 published = _number(score.published, score.unit)
+            if score.value is not None:
+                ours = _number(score.value, score.unit, score.spread)
+            if score.value is not None and score.published is not None:
                 difference = f"{score.value - score.published:+.2f}"
-            ours = _number(score.value, score.unit, score.spread)
             rows.append([score.metric, published, ours, difference])
+        if any(score.n is not None for score in self.scores):
+            for row, n in zip(rows, ["n", *(score.n for score in self.scores)], strict=True):
+                row.append("–" if n is None else n if isinstance(n, str) else f"{n:,}")
         return f"{self._setting()}\n\n{_markdown(rows)}"
 
     def _setting(self) -> str:

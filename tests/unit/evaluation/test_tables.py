@@ -55,6 +55,7 @@ def test_json_holds_everything(tmp_path):
         "unit": "%",
         "published": 73.72,
         "spread": 1.25,
+        "n": None,
     }
     assert read["confusion"]["counts"] == [[3, 1], [0, 2]]
 
