@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "editing": {"factors", "geometry"},
     "perception": {"nn", "geometry", "images", "videos"},
     "methods": {"factors", "stages", "nn", "geometry", "losses", "perception"},
+    "instruments": {"stages", "geometry", "perception", "data"},
     "data": {"images", "videos", "perception", "geometry"},
     "checkpoints": {"factors", "methods"},
     "training": {"factors", "stages", "methods", "data", "checkpoints", "images", "perception"},
@@ -131,6 +132,9 @@ def test_the_arrows_have_no_circle() -> None:
         ("facefactor.evaluation.probes", "facefactor.methods.leed.model", False),
         ("facefactor.cli", "facefactor.images", False),
         ("facefactor.geometry.flow", "facefactor.factors", False),
+        ("facefactor.instruments.landmarks.training", "facefactor.data.samples", True),
+        ("facefactor.instruments.landmarks.training", "facefactor.methods.leed.model", False),
+        ("facefactor.perception.landmarks", "facefactor.instruments.landmarks.recipe", False),
     ],
 )
 def test_the_rule_itself(importer: str, target: str, allowed: bool) -> None:
