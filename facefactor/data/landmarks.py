@@ -1,4 +1,4 @@
-"""68 landmarks that were computed once and are kept beside the photos, and where a crop has them."""
+"""68 landmarks, computed once and kept beside the photos, and where a crop has them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = {"names": "U", "landmarks68": "f", "found": "b"}  # numpy's letters of 
 
 
 def read_landmarks(file: Path | str) -> dict[str, Landmarks]:
-    """A file of pseudo-labels: photo name -> its landmarks in the photo's pixels, centres at integers.
+    """A file of pseudo-labels: photo name -> landmarks in the photo's pixels, centres at integers.
 
     The file is an `.npz` of `names` (N,) text, `landmarks68` (N, 68, 2 or 3) floating point and
     `found` (N,) bool. A third coordinate is left out, and so are photos where `found` is false.

@@ -28,7 +28,9 @@ def rotation_matrix(pose: Tensor) -> Tensor:
     about_x = _matrix(
         (one, zero, zero), (zero, pitch.cos(), pitch.sin()), (zero, -pitch.sin(), pitch.cos())
     )
-    about_y = _matrix((yaw.cos(), zero, -yaw.sin()), (zero, one, zero), (yaw.sin(), zero, yaw.cos()))
+    about_y = _matrix(
+        (yaw.cos(), zero, -yaw.sin()), (zero, one, zero), (yaw.sin(), zero, yaw.cos())
+    )
     about_z = _matrix(
         (roll.cos(), roll.sin(), zero), (-roll.sin(), roll.cos(), zero), (zero, zero, one)
     )

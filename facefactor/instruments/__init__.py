@@ -6,6 +6,7 @@ network has no factors, but `crop` and `image_size`.
 
 from types import ModuleType
 
+from facefactor.instruments.landmarks import recipe as landmarks
 from facefactor.instruments.recogniser import recipe as recogniser
 
-INSTRUMENTS: dict[str, ModuleType] = {"recogniser": recogniser}
+INSTRUMENTS: dict[str, ModuleType] = {"landmarks": landmarks, "recogniser": recogniser}

@@ -18,8 +18,8 @@ _CELLS = 14  # a side of the maps that the landmarks are read from
 class LandmarkNetwork(nn.Module):
     """Faces (N, 3, 112, 112) in [0, 1], "arcface" crop -> landmarks (N, 68, 2), iBUG order.
 
-    Landmarks are x, y in shares of the side: 0 the left or top edge, 1 the right or bottom one. They
-    may lie outside, as the ends of the jaw often do.
+    Landmarks are x, y in shares of the side: 0 the left or top edge, 1 the right or bottom one.
+    They may lie outside, as the ends of the jaw often do.
 
     A residual network sees the whole face at 7x7 and adds that to what it saw at 14x14. Each cell
     of the 14x14 map then says how likely it is to hold a landmark and where the landmark lies, seen

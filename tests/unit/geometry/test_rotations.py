@@ -1,4 +1,4 @@
-"""Rotations: what the angles mean to a person looking at the photo, and the group's own identities."""
+"""Rotations: what the angles mean to a person looking, and the group's own identities."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Head pose from landmarks: exact on exact data, signs as a person sees them, the paper's formula."""
+"""Head pose from landmarks: exact on exact data, signs as a person sees them, the paper's yaw."""
 
 import numpy as np
 import pytest
@@ -121,9 +121,7 @@ def real(shared):
 
 def test_mirrored_faces_turn_and_tilt_the_other_way(real):
     poses, mirrored = head_pose(real), head_pose(mirror_landmarks(real))
-    torch.testing.assert_close(
-        mirrored, poses * torch.tensor([-1, 1, -1]), rtol=0, atol=1e-3
-    )
+    torch.testing.assert_close(mirrored, poses * torch.tensor([-1, 1, -1]), rtol=0, atol=1e-3)
     opposite = 2 * 0.7037 - yaw_of_paper(real)
     torch.testing.assert_close(yaw_of_paper(mirror_landmarks(real)), opposite, rtol=0, atol=1e-3)
 
@@ -146,6 +144,11 @@ def test_fits_in_the_plane_agree_with_fits_in_depth(shared):
     model = MEAN_FACE[17:] - MEAN_FACE[17:].mean(0)
     solid = points[:, 17:] * torch.tensor([1, -1, -1])  # their z grows away from the camera
     left, _, right = torch.linalg.svd((solid - solid.mean(1, keepdim=True)).mT @ model)
-    full = left @ torch.diag_embed(torch.stack([torch.ones(len(left)).double()] * 2
-                                               + [torch.linalg.det(left @ right)], -1)) @ right
+    full = (
+        left
+        @ torch.diag_embed(
+            torch.stack([torch.ones(len(left)).double()] * 2 + [torch.linalg.det(left @ right)], -1)
+        )
+        @ right
+    )
     assert geodesic_distance(flat, full).mean() < 5

@@ -1,0 +1,1 @@
+"""Training of `perception.landmarks`, see README.md."""
