@@ -8,5 +8,6 @@ losses look through, or None) and `stages(recipe, model, instrument)`.
 from types import ModuleType
 
 from facefactor.methods.facecycle import recipe as facecycle
+from facefactor.methods.ipdfer import recipe as ipdfer
 
-METHODS: dict[str, ModuleType] = {"facecycle": facecycle}
+METHODS: dict[str, ModuleType] = {"facecycle": facecycle, "ipdfer": ipdfer}
