@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from facefactor.methods.ipdfer.losses import Weights, class_weights
 from facefactor.methods.ipdfer.model import IPDFER
 from facefactor.methods.ipdfer.networks import Decoder
+from facefactor.nn.resnet import IResNet18
 from facefactor.perception.frozen import Frozen
-from facefactor.perception.recognition import MobileFaceNet, load_mobilefacenet
+from facefactor.perception.head_pose import head_pose, yaw_bins, yaw_of_paper
+from facefactor.perception.recognition import MobileFaceNet, Recogniser, load_recogniser
 from facefactor.stages import Stage
 
 # what the expression numbers of a batch mean; `data.records` has the same names
@@ -39,12 +39,14 @@ class Recipe:
 
     # sizes
     trunk: Literal["iresnet18", "mobilefacenet"]  # of the three encoders and D
+    width: float  # of MobileFaceNet; iresnet18 has one size
     decoder_channels: tuple[int, ...]  # of the maps of side 7, 14, 28, 56 and 112
     # classes
     classes: tuple[str, ...]  # K expressions; faces of others count as unlabelled
     class_counts: tuple[int, ...]  # training images of each; read only for class_balance
     class_balance: float  # exponent of the inverse frequency that weighs Eq. 5 and 8; 0 for none
     # objective
+    yaw: Literal["formula", "fitted"]  # pose labels: the paper's formula, or a mean face fitted
     adversary: Literal["shared", "own_head"]  # whose pose verdict expression codes confuse
     instrument: str  # recogniser N of Eq. 2; "" for E_id itself
     weights: Weights
@@ -56,12 +58,16 @@ class Recipe:
     code_size: int = 512
 
 
+# A step costs 24 forward passes of the trunk (6 of them in line 2 of Algorithm 1, 3 in line 3, 14 in
+# line 4) and 6 of the decoder, a backward pass counted as two, one to the input alone as one.
 _PAPER = Recipe(
-    trunk="iresnet18",
-    decoder_channels=(512, 256, 128, 64, 32),
+    trunk="iresnet18",  # 24.0 M parameters, 2,610 M multiplications a face
+    width=1.0,
+    decoder_channels=(512, 256, 128, 64, 32),  # 21.9 M and 1,591 M; a step 72,200 M a face
     classes=EXPRESSIONS[:7],  # of RAF-DB; FERPlus has contempt, too
     class_counts=(2524, 4772, 1982, 1290, 281, 717, 705),  # training part of RAF-DB
     class_balance=0.0,
+    yaw="formula",
     adversary="shared",
     instrument="",
     weights=Weights(
@@ -81,8 +87,10 @@ _PAPER = Recipe(
 _SMALL = replace(
     _PAPER,
     trunk="mobilefacenet",
-    decoder_channels=(128, 96, 64, 32, 16),
-    images=12 * 12_271,
+    width=0.5,  # 0.55 M parameters, 63 M multiplications a face
+    decoder_channels=(128, 96, 64, 32, 16),  # 4.1 M and 309 M; a step 3,370 M a face
+    yaw="fitted",
+    images=20 * 12_271,
     learning_rate=3e-4,  # fewer steps
 )
 
@@ -98,9 +106,12 @@ def _baseline(recipe: Recipe) -> Recipe:
 
 
 PRESETS: Mapping[str, Recipe] = {
-    f"{size}{part}": change(recipe)
-    for size, recipe in (("small", _SMALL), ("paper", _PAPER))
-    for part, change in (("", replace), ("-id", _without_pose), ("-baseline", _baseline))
+    "paper": _PAPER,
+    "paper-id": _without_pose(_PAPER),
+    "paper-baseline": _baseline(_PAPER),
+    "small": _SMALL,
+    "small-id": _without_pose(_SMALL),
+    "small-baseline": _baseline(_SMALL),
 }
 
 
@@ -114,14 +125,14 @@ def build(recipe: Recipe, recogniser: Path | None = None) -> IPDFER:
 
     Raises:
         FileNotFoundError: nothing at `recogniser`.
-        ValueError: it is no recogniser of this trunk and size; or the classes of the recipe are
+        ValueError: it is no recogniser of this trunk and these sizes; or the classes of the recipe are
             unknown, twice there, or do not go with its other settings.
     """
     _check_classes(recipe)
     start = None if recogniser is None else _load_trunk(recipe, recogniser)
 
     def trunk() -> nn.Module:
-        return _trunk(recipe) if start is None else copy.deepcopy(start).train()
+        return _trunk(recipe) if start is None else copy.deepcopy(start)
 
     return IPDFER(
         identity_encoder=Frozen(trunk()),
@@ -140,74 +151,63 @@ def stages(recipe: Recipe, model: IPDFER, instrument: nn.Module | None = None) -
         instrument: the recogniser N of Eq. 2, faces in [0, 1] -> embeddings (N, D); None for E_id.
     """
     # Lightning takes seconds to import and editing does not need it
-    from facefactor.methods.ipdfer.training import IPDFERStage
+    from facefactor.methods.ipdfer.training import IPDFERStage, Schedule
 
     counts = recipe.class_counts if recipe.class_balance else (1,) * len(recipe.classes)
+    steps = recipe.images // recipe.batch_size
+    drops = tuple(max(1, int(steps * share)) for share in recipe.drop_at)
 
     def main() -> IPDFERStage:
         return IPDFERStage(
             model,
-            build_discriminator(model),
+            build_discriminator(recipe, model),
             None if instrument is None else Frozen(instrument),
-            pose_bins,
+            fitted_pose if recipe.yaw == "fitted" else formula_pose,
             [recipe.classes.index(n) if n in recipe.classes else -1 for n in EXPRESSIONS],
             class_weights(counts, recipe.class_balance),
             recipe.weights,
             recipe.adversary,
-            recipe.learning_rate,
-            steps=recipe.images // recipe.batch_size,
-            drop_at=recipe.drop_at,
+            Schedule(recipe.learning_rate, drops),
         )
 
     return [Stage("main", main, "labelled", recipe.images, recipe.batch_size)]
 
 
-def build_discriminator(model: IPDFER) -> nn.Module:
-    """D: the trunk of the model's recogniser, with its weights to start from (Sec. 4.2), and K
-    logits."""
-    trunk = copy.deepcopy(model.identity_encoder.network)
+def build_discriminator(recipe: Recipe, model: IPDFER) -> nn.Module:
+    """D: a trunk that starts from the weights of E_id (Sec. 4.2), and K logits."""
+    trunk = _trunk(recipe)
+    trunk.load_state_dict(model.identity_encoder.network.state_dict())
     return nn.Sequential(trunk, nn.Linear(model.code_size, len(model.classes)))
 
 
-def pose_bins(landmarks: Tensor) -> Tensor:
-    """Bins of |yaw| (Table 1) of landmarks (N, 68, 2); (N,) int64."""
-    from facefactor.perception.head_pose import head_pose, yaw_bins
-
+def fitted_pose(landmarks: Tensor) -> Tensor:
+    """Bins of |yaw| (Table 1) of landmarks (N, 68, 2), by a mean face fitted to them; (N,) int64"""
     return yaw_bins(head_pose(landmarks)[:, 0])
 
 
-def _trunk(recipe: Recipe) -> nn.Module:
+def formula_pose(landmarks: Tensor) -> Tensor:
+    """The same by the formula that made the paper's labels (Sec. 4.2)."""
+    return yaw_bins(yaw_of_paper(landmarks))
+
+
+def _trunk(recipe: Recipe) -> Recogniser:
     """Faces in [0, 1] -> codes (N, code_size), random weights."""
     if recipe.trunk == "mobilefacenet":
-        return MobileFaceNet(recipe.code_size)
-    from facefactor.nn.resnet import iresnet18
-
-    return iresnet18(code_size=recipe.code_size)
+        return MobileFaceNet(recipe.code_size, recipe.width)
+    return IResNet18(recipe.code_size)
 
 
-def _load_trunk(recipe: Recipe, path: Path) -> nn.Module:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file; expected a face recogniser")
-    if recipe.trunk == "mobilefacenet":
-        network = load_mobilefacenet(path)
-        if (found := network.bn.num_features) != recipe.code_size:
-            raise ValueError(
-                f"{path}: its embeddings have {found} numbers, codes of this recipe "
-                f"{recipe.code_size}; set code_size={found} or give another recogniser"
-            )
-        return network
-    network = _trunk(recipe)
+def _load_trunk(recipe: Recipe, path: Path) -> Recogniser:
+    network, found = _trunk(recipe), load_recogniser(path)
     try:
-        network.load_state_dict(_read_state_dict(path))
+        network.load_state_dict(found.state_dict())
     except RuntimeError as error:
-        raise ValueError(f"{path}: not a state dict of {recipe.trunk} ({error})") from error
+        raise ValueError(
+            f"{path}: a {type(found).__name__} with codes of {found.code_size} and not the recipe's "
+            f"{recipe.trunk} of width {recipe.width} with codes of {recipe.code_size}; set trunk, "
+            "width and code_size to what it is, or give another recogniser"
+        ) from error
     return network
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def _check_classes(recipe: Recipe) -> None:

@@ -9,11 +9,13 @@ Its output is E_exp with C_exp, not E_pose.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from facefactor.methods.ipdfer.losses import (
     Weights,
@@ -31,6 +33,14 @@ if TYPE_CHECKING:
 Update = Literal["recognition", "discriminator", "generator"]  # lines 2, 3 and 4
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How fast all networks learn."""
+
+    learning_rate: float
+    drops: tuple[int, ...]  # steps after each of which the rate falls to a tenth
+
+
 class IPDFERStage(LightningModule):
     """The one stage of IPD-FER.
 
@@ -46,8 +56,10 @@ class IPDFERStage(LightningModule):
         class_weights: (K,) factors of the real faces of each class in Eq. 5 and 8.
         adversary: whom expression codes must confuse: C_p, which learns from pose codes only
             ("shared", as published), or a classifier that learns pose from expression codes.
-        steps: length of the stage; learning rates fall to a tenth at each of `drop_at`, shares.
     """
+
+    class_of: Tensor
+    class_weights: Tensor
 
     def __init__(
         self,
@@ -59,9 +71,7 @@ class IPDFERStage(LightningModule):
         class_weights: Tensor,
         weights: Weights,
         adversary: Literal["shared", "own_head"],
-        learning_rate: float,
-        steps: int,
-        drop_at: Sequence[float],
+        schedule: Schedule,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -70,8 +80,7 @@ class IPDFERStage(LightningModule):
         self.recogniser = recogniser
         self.pose_bins = pose_bins
         self.weights = weights
-        self.learning_rate = learning_rate
-        self.drop_steps = [max(1, int(steps * share)) for share in drop_at]
+        self.schedule = schedule
         self.neutral_class = model.classes.index("neutral") if weights.draw else -1
         own_head = adversary == "own_head" and model.classify_pose is not None
         self.pose_adversary = nn.Linear(model.code_size, POSES) if own_head else None
@@ -79,10 +88,12 @@ class IPDFERStage(LightningModule):
         self.register_buffer("class_of", torch.tensor([*class_of, -1]), persistent=False)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.learners = self._learners()
+        # not all weights of a network learn: iresnet18 keeps its last scale at 1
+        self.learnt = {
+            update: [w for part in parts for w in part.parameters() if w.requires_grad]
+            for update, parts in self.learners.items()
+        }
         self._release()
-
-    class_of: Tensor
-    class_weights: Tensor
 
     def _learners(self) -> dict[Update, list[nn.Module]]:
         """Whose weights each update moves; all others are frozen in it, and in eval mode."""
@@ -107,14 +118,11 @@ class IPDFERStage(LightningModule):
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         """An Adam for each update: E_pose and E_exp have other moments in line 2 and in line 4."""
         optimizers = [
-            torch.optim.Adam(
-                [weight for network in networks for weight in network.parameters()],
-                lr=self.learning_rate,
-            )
-            for networks in self.learners.values()
+            torch.optim.Adam(learnt, lr=self.schedule.learning_rate)
+            for learnt in self.learnt.values()
         ]
         return optimizers, [
-            torch.optim.lr_scheduler.MultiStepLR(optimizer, self.drop_steps, gamma=0.1)
+            torch.optim.lr_scheduler.MultiStepLR(optimizer, self.schedule.drops, gamma=0.1)
             for optimizer in optimizers
         ]
 
@@ -131,13 +139,17 @@ class IPDFERStage(LightningModule):
             # encodes again: line 2 has moved the encoders
             "generator": lambda: self.generator_terms(faces, identity, expression, pose),
         }
-        total = torch.stack([self._descend(update, terms[update]) for update in self.learners])
+        loss = torch.stack(
+            [
+                self._descend(update, optimizer, terms[update])
+                for update, optimizer in zip(self.learners, _listed(self.optimizers()), strict=True)
+            ]
+        ).sum()
         self._release()
-        schedules = self.lr_schedulers()
-        for schedule in schedules if isinstance(schedules, list) else [schedules]:
-            schedule.step()  # type: ignore[union-attr, call-arg]
-        self.log("loss", total.sum(), prog_bar=True)
-        return total.sum()
+        for schedule in _listed(self.lr_schedulers()):
+            schedule.step()
+        self.log("loss", loss, prog_bar=True)
+        return loss
 
     def recognition_terms(
         self, faces: Tensor, identity: Tensor, expression: Tensor, pose: Tensor
@@ -151,10 +163,10 @@ class IPDFERStage(LightningModule):
         model, weights = self.model, self.weights
         code = model.expression_encoder(faces).float()
         logits = model.classify_expression(code)
-        terms = {
-            "expression": class_loss(logits, expression, self.class_weights),  # Eq. 5
-            "orthogonality": weights.orthogonality * orthogonality_loss(identity, code),  # Eq. 3
-        }
+        terms = {"expression": class_loss(logits, expression, self.class_weights)}  # Eq. 5
+        if weights.orthogonality:
+            distance = orthogonality_loss(identity, code)
+            terms["orthogonality"] = weights.orthogonality * distance  # Eq. 3
         if model.pose_encoder is not None and model.classify_pose is not None:
             pose_logits = model.classify_pose(model.pose_encoder(faces).float())
             terms["pose"] = weights.pose * class_loss(pose_logits, pose)  # Eq. 6
@@ -206,8 +218,9 @@ class IPDFERStage(LightningModule):
         as_rebuilt, as_neutral = self.discriminator(drawn).chunk(2)
         neutral = torch.full_like(expression, self.neutral_class)  # needs nobody's label
         return {
+            # Eq. 10 and 9
             "fake_expression": self.weights.fake_expression * class_loss(as_rebuilt, expression),
-            "fake_neutral": self.weights.fake_neutral * class_loss(as_neutral, neutral),  # Eq. 9
+            "fake_neutral": self.weights.fake_neutral * class_loss(as_neutral, neutral),
         }
 
     def _embed(self, faces: Tensor) -> Tensor:
@@ -225,41 +238,41 @@ class IPDFERStage(LightningModule):
                 labels[known] = self.pose_bins(landmarks[known].float())
         return labels
 
-    def _descend(self, update: Update, terms: Callable[[], dict[str, Tensor]]) -> Tensor:
+    def _descend(
+        self, update: Update, optimizer: Optimizer, terms: Callable[[], dict[str, Tensor]]
+    ) -> Tensor:
         """One step of the update's own networks on the sum of its terms, which is returned.
 
-        They alone are in training mode: E_id and D judge fakes by statistics of real faces, and D's
-        own statistics never see a fake. Those of E_pose and E_exp follow both of their updates.
+        They alone are in training mode: D judges fakes by its statistics of real faces, which never
+        see a fake. Those of E_pose and E_exp follow both of their updates.
         """
         self.requires_grad_(False).eval()
         for network in self.learners[update]:
-            network.requires_grad_(True).train()
+            network.train()
+        for weight in self.learnt[update]:
+            weight.requires_grad_(True)
         found = terms()
         loss = torch.stack(list(found.values())).sum()
         self.manual_backward(loss)
-        optimizer = self._optimizer(update)
         optimizer.step()
         optimizer.zero_grad()
         self.log_dict({f"{update}/{name}": term.detach() for name, term in found.items()})
         return loss.detach()
 
-    def _optimizer(self, update: Update) -> torch.optim.Optimizer:
-        """Lightning counts a training step for each step of an optimiser of its own wrapping;
-        a batch is to count once."""
-        counted = update == "recognition"
-        found = self.optimizers(use_pl_optimizer=counted)
-        chosen = found[list(self.learners).index(update)] if isinstance(found, list) else found
-        return chosen  # type: ignore[return-value]
-
     def _release(self) -> None:
         """Between updates everything that ever learns can, and is in training mode."""
         self.train().requires_grad_(False)
-        for networks in self.learners.values():
-            for network in networks:
-                network.requires_grad_(True)
+        for learnt in self.learnt.values():
+            for weight in learnt:
+                weight.requires_grad_(True)
 
     def _watch(self, name: str, logits: Tensor, labels: Tensor) -> None:
         """Share of the labelled rows that are sorted right."""
         known = labels >= 0
         right = ((logits.argmax(dim=1) == labels) & known).sum() / known.sum().clamp(min=1)
         self.log(name, right, prog_bar=True)
+
+
+def _listed(found: Any) -> list[Any]:
+    """Lightning gives one optimiser or schedule bare, several as a list."""
+    return found if isinstance(found, list) else [found]
