@@ -58,8 +58,8 @@ class Recipe:
     code_size: int = 512
 
 
-# A step costs 24 forward passes of the trunk (6 of them in line 2 of Algorithm 1, 3 in line 3, 14 in
-# line 4) and 6 of the decoder, a backward pass counted as two, one to the input alone as one.
+# A step costs 24 forward passes of the trunk (6 of them in line 2 of Algorithm 1, 3 in line 3 and
+# 14 in line 4) and 6 of the decoder, a backward pass counted as two, one to the input alone as one.
 _PAPER = Recipe(
     trunk="iresnet18",  # 24.0 M parameters, 2,610 M multiplications a face
     width=1.0,
@@ -125,8 +125,8 @@ def build(recipe: Recipe, recogniser: Path | None = None) -> IPDFER:
 
     Raises:
         FileNotFoundError: nothing at `recogniser`.
-        ValueError: it is no recogniser of this trunk and these sizes; or the classes of the recipe are
-            unknown, twice there, or do not go with its other settings.
+        ValueError: it is no recogniser of this trunk and these sizes; or the classes of the recipe
+            are unknown, twice there, or do not go with its other settings.
     """
     _check_classes(recipe)
     start = None if recogniser is None else _load_trunk(recipe, recogniser)
@@ -203,9 +203,9 @@ def _load_trunk(recipe: Recipe, path: Path) -> Recogniser:
         network.load_state_dict(found.state_dict())
     except RuntimeError as error:
         raise ValueError(
-            f"{path}: a {type(found).__name__} with codes of {found.code_size} and not the recipe's "
-            f"{recipe.trunk} of width {recipe.width} with codes of {recipe.code_size}; set trunk, "
-            "width and code_size to what it is, or give another recogniser"
+            f"{path}: a {type(found).__name__} with codes of {found.code_size}, where the recipe "
+            f"has {recipe.trunk} of width {recipe.width} with codes of {recipe.code_size}; set "
+            "trunk, width and code_size to what it is, or give another recogniser"
         ) from error
     return network
 
