@@ -29,6 +29,7 @@ from facefactor.methods.ipdfer.training import IPDFERStage, Schedule
 from facefactor.nn.resnet import IResNet18
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.head_pose import MEAN_FACE
+from facefactor.perception.instruments import InstrumentError
 from facefactor.perception.recognition import MobileFaceNet
 from tests.methods.test_contract import fit, silence
 
@@ -561,6 +562,19 @@ def test_balance_weighs_the_classes_of_real_faces(batch):
     torch.testing.assert_close(module.recognition_terms(*args)["expression"], 3 * plain[0])
     torch.testing.assert_close(module.discriminator_terms(batch.faces, labels)["real"], 3 * real)
     torch.testing.assert_close(module.generator_terms(*args), plain[1])
+
+
+def test_the_recogniser_of_eq_2_is_the_encoder_unless_one_is_named(
+    recogniser, tmp_path, monkeypatch
+):
+    path, network = recogniser
+    assert recipes.load_instrument(PRESETS["small"]) is None
+    (tmp_path / "mobilefacenet_ms1m.safetensors").write_bytes(path.read_bytes())
+    monkeypatch.setenv("FACEFACTOR_WEIGHTS", str(tmp_path))
+    named = recipes.load_instrument(replace(PRESETS["small"], instrument="mobilefacenet"))
+    assert torch.equal(named.conv3.weight, network.conv3.weight)
+    with pytest.raises(InstrumentError, match="nobody"):
+        recipes.load_instrument(replace(PRESETS["small"], instrument="nobody"))
 
 
 def test_another_recogniser_can_compare_identities(batch):

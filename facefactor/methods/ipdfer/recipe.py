@@ -17,6 +17,7 @@ from facefactor.methods.ipdfer.networks import Decoder
 from facefactor.nn.resnet import IResNet18
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.head_pose import head_pose, yaw_bins, yaw_of_paper
+from facefactor.perception.instruments import find_weights
 from facefactor.perception.recognition import MobileFaceNet, Recogniser, load_recogniser
 from facefactor.stages import Stage
 
@@ -142,6 +143,11 @@ def build(recipe: Recipe, recogniser: Path | None = None) -> IPDFER:
         classes=recipe.classes,
         code_size=recipe.code_size,
     )
+
+
+def load_instrument(recipe: Recipe) -> nn.Module | None:
+    """N of Eq. 2, faces -> embeddings; None for E_id. InstrumentError where it is not at hand."""
+    return load_recogniser(find_weights(recipe.instrument)) if recipe.instrument else None
 
 
 def stages(recipe: Recipe, model: IPDFER, instrument: nn.Module | None = None) -> list[Stage]:
