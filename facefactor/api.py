@@ -273,9 +273,11 @@ def train(
     resume: bool = True,
     start_from: str | None = None,
     landmarks: str | Path | None = None,
+    recogniser: str | Path | None = None,
 ) -> Path:
     """Train a method or instrument; `data` as "reader=folder", `changes` as "setting=value",
-    `start_from` as `load` takes it, `landmarks` a folder of `<data set>.npz`."""
+    `start_from` as `load` takes it, `landmarks` a folder of `<data set>.npz`,
+    `recogniser` a weights file for methods that begin with one."""
     from facefactor.training.train import train as run
 
     return run(
@@ -288,6 +290,7 @@ def train(
         fresh=not resume,
         start_from=weights_file(start_from) if start_from else None,
         landmarks=Path(landmarks) if landmarks else None,
+        recogniser=Path(recogniser) if recogniser else None,
     )
 
 

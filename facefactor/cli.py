@@ -213,6 +213,10 @@ def train(
         str | None,
         typer.Option("--from", metavar="MODEL", help="Begin with these weights, not random ones."),
     ] = None,
+    recogniser: Annotated[
+        Path | None,
+        typer.Option("--recogniser", help="A face recogniser's weights, for ipdfer."),
+    ] = None,
     landmarks: Annotated[
         Path | None,
         typer.Option("--landmarks", help="A folder of DATASET.npz with 68 landmarks a photo."),
@@ -231,6 +235,7 @@ def train(
         resume=not fresh,
         start_from=start_from,
         landmarks=landmarks,
+        recogniser=recogniser,
     )
     typer.echo(weights)
 

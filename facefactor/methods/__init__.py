@@ -1,8 +1,9 @@
 """The methods by name; each is a folder that holds one paper and imports no other method.
 
 A method is seen through its `recipe` module: `Recipe` (a frozen dataclass), `PRESETS` (name ->
-Recipe), `build(recipe)` (the untrained model), `load_instrument(recipe)` (the frozen network its
-losses look through, or None) and `stages(recipe, model, instrument)`.
+Recipe), `build(recipe)` (the untrained model), `begin(recipe, recogniser)` (the model a
+training begins with, its frozen parts read from the user's files), `load_instrument(recipe)` (the
+frozen network its losses look through, or None) and `stages(recipe, model, instrument)`.
 """
 
 from types import ModuleType

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ def train(
     fresh: bool = False,
     start_from: Path | None = None,
     landmarks: Path | None = None,
+    recogniser: Path | None = None,
     cache: Path = CACHE,
 ) -> Path:
     """Train `method` on folders of faces; called again with the same arguments it continues.
@@ -54,6 +56,7 @@ def train(
         changes: recipe settings by (dotted) name; "expression.gram" -> "0.1".
         fresh: forget an earlier run in `output`.
         start_from: weights of the same sizes to begin with, instead of random ones.
+        recogniser: weights file of a face recogniser, for methods that begin with one.
         landmarks: folder of `<data set>.npz` with 68 landmarks a photo (`data.landmarks`).
 
     Returns:
@@ -73,7 +76,7 @@ def train(
     recipe = change_settings(recipes.PRESETS[preset], changes or {})
     instrument = recipes.load_instrument(recipe)
     torch.manual_seed(seed)  # initial weights
-    model = recipes.build(recipe)
+    model = recipes.begin(recipe, recogniser)
     begun = ""
     if start_from is not None:
         header, tensors = checkpoints.load(start_from)
@@ -88,6 +91,7 @@ def train(
         "method": method,
         "recipe": dataclasses.asdict(recipe),
         "start_from": begun,
+        "recogniser": hashlib.sha256(recogniser.read_bytes()).hexdigest() if recogniser else "",
         "data": {name: split_hash(part) for name, part in _by_name(data, known.records).items()},
     }
     output.mkdir(parents=True, exist_ok=True)

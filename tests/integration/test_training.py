@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from facefactor.perception.instruments import InstrumentError
 from facefactor.perception.recognition import IResNet18, load_recogniser
 from facefactor.training.run import TrainingError
 from facefactor.training.train import train, training_faces
@@ -57,6 +58,15 @@ def test_landmarks_of_a_data_set_are_found_by_its_folder_and_follow_its_faces(ce
         assert np.isnan(points).all() == (int(record.path.stem) % 2 == 1)
     found = known.landmarks[~np.isnan(known.landmarks[:, 0, 0])]
     assert np.all((found > 0.2) & (found < 0.8))  # the middle of the photo is inside the crop
+
+
+def test_what_a_method_begins_with_is_asked_for(celeba, tmp_path, monkeypatch):
+    """Random weights in place of a frozen part would train for hours towards nothing."""
+    monkeypatch.setenv("FACEFACTOR_WEIGHTS", str(tmp_path))
+    with pytest.raises(InstrumentError, match="ipdfer begins with a trained face recogniser"):
+        train("ipdfer", {"celeba": celeba}, tmp_path / "ipdfer", "small")
+    with pytest.raises(InstrumentError, match="vgg19"):
+        train("facecycle", {"celeba": celeba}, tmp_path / "facecycle", "paper")
 
 
 def test_what_cannot_be_trained_is_named(celeba, tmp_path):

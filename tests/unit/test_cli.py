@@ -136,6 +136,8 @@ def test_training(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
         "seed": 3,
         "resume": True,
         "start_from": None,
+        "landmarks": None,
+        "recogniser": None,
     }
     assert capsys.readouterr().out == "runs/facecycle/model.safetensors\n"
     assert run("train", "facecycle", "--data", "a=b", "--fresh") == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -37,6 +38,11 @@ PRESETS: Mapping[str, Recipe] = {
 def build(recipe: Recipe) -> LandmarkNetwork:
     """The network, untrained; its size is fixed, so every recipe builds the same one."""
     return LandmarkNetwork()
+
+
+def begin(recipe: Recipe, recogniser: Path | None = None) -> LandmarkNetwork:
+    """What a training begins with: the untrained network."""
+    return build(recipe)
 
 
 def load_instrument(recipe: Recipe) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -99,6 +100,11 @@ def build(recipe: Recipe) -> Recogniser:
     if recipe.network == "iresnet18":
         return IResNet18(recipe.code_size)
     return MobileFaceNet(recipe.code_size, recipe.width)
+
+
+def begin(recipe: Recipe, recogniser: Path | None = None) -> Recogniser:
+    """What a training begins with: the untrained network. (`recogniser`: for other recipes.)"""
+    return build(recipe)
 
 
 def load_instrument(recipe: Recipe) -> nn.Module | None:

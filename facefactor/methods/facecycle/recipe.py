@@ -21,7 +21,7 @@ from facefactor.methods.facecycle.networks import (
     ResidualEncoder,
 )
 from facefactor.perception.frozen import Frozen
-from facefactor.perception.instruments import feature_network
+from facefactor.perception.instruments import feature_network, find_weights
 from facefactor.perception.vgg import load_vgg19
 from facefactor.stages import Stage
 
@@ -232,6 +232,15 @@ def build(recipe: Recipe, vgg19: Path | None = None) -> FaceCycle:
         code_size=code,
         image_size=recipe.image_size,
     )
+
+
+def begin(recipe: Recipe, recogniser: Path | None = None) -> FaceCycle:
+    """The model a training begins with; InstrumentError where the VGG19 of its stem is not at hand.
+
+    Args:
+        recogniser: not used; other methods begin with one.
+    """
+    return build(recipe, find_weights("vgg19") if recipe.stem == "vgg19" else None)
 
 
 def load_instrument(recipe: Recipe) -> nn.Module:

@@ -17,7 +17,7 @@ from facefactor.methods.ipdfer.networks import Decoder
 from facefactor.nn.resnet import IResNet18
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.head_pose import head_pose, yaw_bins, yaw_of_paper
-from facefactor.perception.instruments import find_weights
+from facefactor.perception.instruments import InstrumentError, find_weights
 from facefactor.perception.recognition import MobileFaceNet, Recogniser, load_recogniser
 from facefactor.stages import Stage
 
@@ -143,6 +143,20 @@ def build(recipe: Recipe, recogniser: Path | None = None) -> IPDFER:
         classes=recipe.classes,
         code_size=recipe.code_size,
     )
+
+
+def begin(recipe: Recipe, recogniser: Path | None) -> IPDFER:
+    """The model a training begins with.
+
+    Raises:
+        InstrumentError: no recogniser: a random E_id would say nothing of who somebody is.
+    """
+    if recogniser is None:
+        raise InstrumentError(
+            "ipdfer begins with a trained face recogniser; train one (facefactor train recogniser) "
+            "and name its file (--recogniser FILE)"
+        )
+    return build(recipe, recogniser)
 
 
 def load_instrument(recipe: Recipe) -> nn.Module | None:
