@@ -21,7 +21,8 @@ Probe = Literal["linear", "MLP"]
 PROBES: tuple[Probe, ...] = ("linear", "MLP")
 
 _HIDDEN = 128  # units of the MLP's one hidden layer
-_STEPS, _CHECK_EVERY, _BATCH = 1000, 50, 256
+_STEPS, _BATCH = 1000, 256
+_CHECK_EVERY, _PATIENCE = 25, 200  # steps
 _RATE, _DECAY = 3e-3, 0.01  # of AdamW
 
 
@@ -122,7 +123,7 @@ def _fit(
     adam = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
     count = torch.bincount(targets, minlength=classes)
     even = (1 / count)[targets]  # (N,), the chance of each photo in a draw
-    least, best = math.inf, steps
+    least, best = math.inf, 0
     for step in range(1, steps + 1):
         batch = torch.multinomial(even, _BATCH, replacement=True)
         loss = F.cross_entropy(network(codes[batch]), targets[batch])
@@ -133,7 +134,9 @@ def _fit(
             found = _even_loss(network, *check)
             if found < least:
                 least, best = found, step
-    return network, best
+            if step - best >= _PATIENCE:
+                break
+    return network, best or steps
 
 
 @torch.no_grad()
