@@ -152,6 +152,8 @@ def _pose_scores(
         name: (own[_places(known)], other[_places(test_known)])
         for name, (own, other) in codes.items()
     }
+    if len(set(bins[known]) & set(test_bins[test_known])) < 2:
+        raise DataError("the heads of both parts are turned alike; pose cannot be probed on them")
     labels = [_BIN_NAMES[number] for number in bins[known]]
     test_labels = [_BIN_NAMES[number] for number in test_bins[test_known]]
     return leakage_scores("pose", seen, labels, test_labels, seed)

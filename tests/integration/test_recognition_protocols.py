@@ -302,6 +302,23 @@ def test_pictures_need_a_folder_and_a_decoder(rafdb, weights, cache, tmp_path):
         evaluate(undrawn, ["synthesis"], [f"rafdb={rafdb}"], tmp_path / "out", cache=cache)
 
 
+def test_from_the_command_line(rafdb, weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # crops are kept in the current folder
+    words = ["evaluate", str(weights), "-p", "recognition", "-d", f"rafdb={rafdb}", "-o", "out"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert "**expression recognition** on **rafdb**; model ipdfer; n = 21" in shown
+    assert "always sadness" in shown and "88.89 %" in shown
+    assert len(json.loads((tmp_path / "out" / "results.json").read_text())) == 3
+    assert (tmp_path / "out" / "confusion-rafdb-ipdfer.png").is_file()
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*words[:2], "-p", "synthesis", *words[4:6]])
+    assert stop.value.code == 1
+    assert "synthesis writes pictures; name a folder (--output FOLDER)" in capsys.readouterr().err
+
+
 def test_the_help_names_every_protocol():
     hints = typing.get_type_hints(cli.evaluate, include_extras=True)
     (option,) = [m for m in hints["protocol"].__metadata__ if isinstance(m, OptionInfo)]
