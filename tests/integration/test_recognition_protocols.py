@@ -302,6 +302,11 @@ def test_pictures_need_a_folder_and_a_decoder(rafdb, weights, cache, tmp_path):
         evaluate(undrawn, ["synthesis"], [f"rafdb={rafdb}"], tmp_path / "out", cache=cache)
 
 
+def test_motion_needs_a_flow(rafdb, weights, cache):
+    with pytest.raises(FaceFactorError, match="ipdfer moves no pixels"):
+        evaluate(weights, ["motion"], [f"rafdb={rafdb}"], cache=cache)
+
+
 def test_from_the_command_line(rafdb, weights, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # crops are kept in the current folder
     words = ["evaluate", str(weights), "-p", "recognition", "-d", f"rafdb={rafdb}", "-o", "out"]

@@ -86,7 +86,9 @@ def test_each_expression_has_a_colour_and_a_name_in_the_legend():
         assert (picture[:, _MAP_PX:] == colour).all(axis=2).sum() > 20
     assert (picture[:, -2:] == 255).all() and (picture[-2:] == 255).all()  # nothing is cut off
     fewer = map_picture(random.normal(size=(2, 2)), ["fear", "fear"])
-    assert not (fewer == _COLOURS[0]).all(axis=2).any()
+    assert (fewer[:, _MAP_PX:] == _COLOURS[4]).all(axis=2).sum() > 20
+    for colour in (*_COLOURS[1:4], *_COLOURS[5:]):  # the first is a grey, as edges of letters are
+        assert not (fewer == colour).all(axis=2).any()
 
 
 def test_codes_in_one_place_are_still_drawn():
