@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "editing": {"factors", "geometry"},
     "perception": {"nn", "geometry", "images", "videos"},
     "methods": {"factors", "stages", "nn", "geometry", "losses", "perception"},
-    "data": {"images", "videos", "perception", "geometry"},
+    "data": {"factors", "images", "videos", "perception", "geometry"},
     "checkpoints": {"factors", "methods"},
     "training": {
         "instruments",

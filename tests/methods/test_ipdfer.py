@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from facefactor.data import records
 from facefactor.data.samples import LabelledBatch
+from facefactor.factors import EXPRESSIONS
 from facefactor.methods.ipdfer import recipe as recipes
 from facefactor.methods.ipdfer.losses import (
     class_loss,
@@ -33,7 +33,7 @@ from facefactor.perception.instruments import InstrumentError
 from facefactor.perception.recognition import MobileFaceNet
 from tests.methods.test_contract import fit, silence
 
-SEVEN = recipes.EXPRESSIONS[:7]
+SEVEN = EXPRESSIONS[:7]
 WEIGHTS = PRESETS["paper"].weights
 DRAWING = {"pose_encoder", "expression_encoder", "decoder"}
 SORTING = {"pose_encoder", "expression_encoder", "classify_expression", "classify_pose"}
@@ -215,10 +215,6 @@ def test_id_fer_has_no_pose():
 # Recipe
 
 
-def test_expression_numbers_mean_what_they_mean_in_the_data():
-    assert recipes.EXPRESSIONS == records.EXPRESSIONS
-
-
 def test_published_settings():
     recipe = PRESETS["paper"]
     weights = recipe.weights
@@ -254,7 +250,7 @@ def test_ablations_differ_in_weights_only(size):
         ({"classes": ("neutral", "joy")}, "joy"),
         ({"classes": ("neutral", "neutral")}, "once"),
         ({"classes": ("anger", "fear")}, "class neutral"),
-        ({"classes": recipes.EXPRESSIONS, "class_balance": 1.0}, "class_counts of the 8"),
+        ({"classes": EXPRESSIONS, "class_balance": 1.0}, "class_counts of the 8"),
     ],
 )
 def test_classes_that_do_not_go_together_are_refused(changes, message):

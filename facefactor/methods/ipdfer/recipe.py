@@ -11,6 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from facefactor.factors import EXPRESSIONS
 from facefactor.methods.ipdfer.losses import Weights, class_weights
 from facefactor.methods.ipdfer.model import IPDFER
 from facefactor.methods.ipdfer.networks import Decoder
@@ -20,18 +21,6 @@ from facefactor.perception.head_pose import head_pose, yaw_bins, yaw_of_paper
 from facefactor.perception.instruments import InstrumentError, find_weights
 from facefactor.perception.recognition import MobileFaceNet, Recogniser, load_recogniser
 from facefactor.stages import Stage
-
-# what the expression numbers of a batch mean; `data.records` has the same names
-EXPRESSIONS = (
-    "neutral",
-    "happiness",
-    "sadness",
-    "surprise",
-    "fear",
-    "disgust",
-    "anger",
-    "contempt",
-)
 
 
 @dataclass(frozen=True)
@@ -190,7 +179,16 @@ def stages(recipe: Recipe, model: IPDFER, instrument: nn.Module | None = None) -
             Schedule(recipe.learning_rate, drops),
         )
 
-    return [Stage("main", main, "labelled", recipe.images, recipe.batch_size)]
+    return [
+        Stage(
+            "main",
+            main,
+            "labelled",
+            recipe.images,
+            recipe.batch_size,
+            needs_landmarks=bool(recipe.weights.pose),  # pose labels are made of them
+        )
+    ]
 
 
 def build_discriminator(recipe: Recipe, model: IPDFER) -> nn.Module:
