@@ -334,6 +334,7 @@ def stage_of(
     drops=(2.0,),
     rate=1e-4,
     class_of=(0, 1, 2, 3, 4, 5, 6, -1),
+    drawn=6,
 ) -> IPDFERStage:
     """A stage of 100 steps on tiny networks; a pose is read off the first landmark's x."""
     return IPDFERStage(
@@ -345,6 +346,7 @@ def stage_of(
         torch.ones(len(model.classes)),
         weights,
         adversary,
+        drawn,
         Schedule(rate, tuple(int(100 * share) for share in drops)),
     )
 
@@ -408,6 +410,25 @@ def reached_and_moved(module, batch, folder) -> dict[str, tuple[set[str], set[st
     fit(module, [batch], folder)
     assert all(weight.grad is None for weight in module.parameters())
     return found
+
+
+def test_line_4_sees_the_first_faces_of_a_batch_with_their_own_labels(batch, tmp_path):
+    """Drawing costs most of a step; the other two lines see all faces all the same."""
+    module = stage_of(tiny_model(), drawn=2)
+    seen = {}
+    for update in ("recognition", "generator"):
+        real = getattr(module, f"{update}_terms")
+        setattr(
+            module,
+            f"{update}_terms",
+            lambda *rows, u=update, r=real: seen.update({u: rows}) or r(*rows),
+        )
+    fit(module, [batch], tmp_path)
+    assert [len(rows) for rows in seen["recognition"]] == [6, 6, 6, 6]
+    faces, identity, expression, pose = seen["generator"]
+    assert torch.equal(faces, batch.faces[:2])
+    torch.testing.assert_close(identity, module.model.identity_encoder(faces))
+    assert expression.tolist() == [0, 1] and pose.tolist() == [0, 1]
 
 
 def test_each_update_reaches_its_own_networks_and_no_others(batch, tmp_path):

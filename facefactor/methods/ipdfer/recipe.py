@@ -42,6 +42,7 @@ class Recipe:
     weights: Weights
     # schedule
     batch_size: int  # images a step
+    drawn: int  # of these, line 4 of Algorithm 1 encodes again, draws and judges so many
     images: int  # seen in training
     learning_rate: float
     drop_at: tuple[float, ...]  # shares of training after which the rate falls to a tenth
@@ -70,6 +71,7 @@ _PAPER = Recipe(
         reconstruction=10.0,  # lambda_4
     ),
     batch_size=32,
+    drawn=32,
     images=30 * 12_271,  # 30 epochs of RAF-DB
     learning_rate=1e-4,
     drop_at=(1 / 3, 2 / 3),  # every 10 epochs
@@ -78,9 +80,10 @@ _SMALL = replace(
     _PAPER,
     trunk="mobilefacenet",
     width=0.5,  # 0.55 M parameters, 63 M multiplications a face
-    decoder_channels=(128, 96, 64, 32, 16),  # 4.1 M and 309 M; a step 3,370 M a face
+    decoder_channels=(128, 96, 64, 32, 16),  # 4.1 M and 309 M
     yaw="fitted",
-    images=20 * 12_271,
+    drawn=8,  # a step costs 1,310 M a face; with all 32 drawn it would be 3,370 M
+    images=10 * 12_271,
     learning_rate=3e-4,  # fewer steps
 )
 
@@ -176,6 +179,7 @@ def stages(recipe: Recipe, model: IPDFER, instrument: nn.Module | None = None) -
             class_weights(counts, recipe.class_balance),
             recipe.weights,
             recipe.adversary,
+            recipe.drawn,
             Schedule(recipe.learning_rate, drops),
         )
 
