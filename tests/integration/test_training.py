@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors import safe_open
 
 from facefactor.data.samples import number_subjects
-from facefactor.perception.instruments import InstrumentError
 from facefactor.perception.recognition import IResNet18, load_recogniser
+from facefactor.perception.state_dicts import InstrumentError
 from facefactor.training.run import TrainingError
 from facefactor.training.train import train, training_faces
 

@@ -29,8 +29,8 @@ from facefactor.methods.ipdfer.training import IPDFERStage, Schedule
 from facefactor.nn.resnet import IResNet18
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.head_pose import MEAN_FACE
-from facefactor.perception.instruments import InstrumentError
 from facefactor.perception.recognition import MobileFaceNet
+from facefactor.perception.state_dicts import InstrumentError
 from tests.methods.test_contract import fit, silence
 
 SEVEN = EXPRESSIONS[:7]
@@ -304,7 +304,7 @@ def test_a_recogniser_of_other_sizes_is_refused(recogniser, tmp_path):
         build(replace(PRESETS["small"], code_size=128), path)
     with pytest.raises(ValueError, match="width 1.0"):
         build(replace(PRESETS["small"], width=1.0), path)
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(InstrumentError, match="nowhere"):
         build(PRESETS["small"], tmp_path / "nowhere.safetensors")
 
 

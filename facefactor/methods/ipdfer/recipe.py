@@ -18,8 +18,9 @@ from facefactor.methods.ipdfer.networks import Decoder
 from facefactor.nn.resnet import IResNet18
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.head_pose import head_pose, yaw_bins, yaw_of_paper
-from facefactor.perception.instruments import InstrumentError, find_weights
+from facefactor.perception.instruments import find_weights
 from facefactor.perception.recognition import MobileFaceNet, Recogniser, load_recogniser
+from facefactor.perception.state_dicts import InstrumentError
 from facefactor.stages import Stage
 
 
@@ -117,9 +118,9 @@ def build(recipe: Recipe, recogniser: Path | None = None) -> IPDFER:
             weights, which a checkpoint replaces on loading: E_id is part of it.
 
     Raises:
-        FileNotFoundError: nothing at `recogniser`.
-        ValueError: it is no recogniser of this trunk and these sizes; or the classes of the recipe
-            are unknown, twice there, or do not go with its other settings.
+        InstrumentError: nothing at `recogniser`, or no recogniser of this trunk and these sizes.
+        ValueError: the classes of the recipe are unknown, twice there, or do not go with its other
+            settings.
     """
     _check_classes(recipe)
     start = None if recogniser is None else _load_trunk(recipe, recogniser)
@@ -224,7 +225,7 @@ def _load_trunk(recipe: Recipe, path: Path) -> Recogniser:
     try:
         network.load_state_dict(found.state_dict())
     except RuntimeError as error:
-        raise ValueError(
+        raise InstrumentError(
             f"{path}: a {type(found).__name__} with codes of {found.code_size}, where the recipe "
             f"has {recipe.trunk} of width {recipe.width} with codes of {recipe.code_size}; set "
             "trunk, width and code_size to what it is, or give another recogniser"

@@ -1,6 +1,5 @@
 """Readers on small folders in the official layouts, and what they say about broken ones."""
 
-
 import numpy as np
 import pytest
 
