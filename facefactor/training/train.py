@@ -20,7 +20,7 @@ from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.crops import crop_faces
 from facefactor.data.held_out import hold_out_people
-from facefactor.data.landmarks import crop_landmarks, read_landmarks
+from facefactor.data.landmarks import crop_landmarks, landmarks_file, read_landmarks
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.data.samples import FacePairs, LabelledFaces
@@ -212,11 +212,9 @@ def _of_data_set(name: str, record: FaceRecord) -> FaceRecord:
 def _landmarks_of(
     data: Path, records: Sequence[FaceRecord], crop: str, folder: Path | None
 ) -> NDArray[np.float32]:
-    """From NAME.npz, NAME being the data set's folder or the one above it (RAF-DB/basic)."""
-    if folder is not None:
-        for name in (data.resolve().name, data.resolve().parent.name):
-            if (folder / f"{name}.npz").is_file():
-                return crop_landmarks(records, read_landmarks(folder / f"{name}.npz"), crop)
+    file = landmarks_file(data, folder) if folder else None
+    if file is not None:
+        return crop_landmarks(records, read_landmarks(file), crop)
     return np.full((len(records), 68, 2), np.nan, np.float32)
 
 
