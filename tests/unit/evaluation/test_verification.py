@@ -125,7 +125,7 @@ def test_wrong_input_is_named():
 
 def test_a_threshold_for_a_rate_of_false_matches_by_hand():
     """Four different pairs: a quarter of them is one, so the threshold is just above the second."""
-    similarity = torch.tensor([0.1, 0.4, 0.3, 0.2, 0.35, 0.9]).double()
+    similarity = torch.tensor([0.1, 0.4, 0.3, 0.2, 0.35, 0.9], dtype=torch.float64)
     same = torch.tensor([False, False, False, False, True, True])
     threshold = threshold_at(similarity, same, 0.25)
     assert 0.3 < threshold < 0.3 + 1e-9
