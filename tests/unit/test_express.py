@@ -1,5 +1,6 @@
 """Expressions and head poses of faces: the pose is that of the photo, a row is that of its face."""
 
+import json
 import logging
 from dataclasses import replace
 
@@ -27,7 +28,7 @@ from facefactor.perception.align import Placement
 from facefactor.perception.head_pose import MEAN_FACE, head_pose
 from facefactor.perception.landmarks import load_landmark_network
 from facefactor.streams import Seen, list_inputs, read_rows, seen_faces
-from facefactor.videos import write_video
+from facefactor.videos import VideoError, write_video
 from tests.small_networks import save_ipdfer, save_landmarks
 
 TURN = 25  # degrees
@@ -242,6 +243,25 @@ def test_a_film_without_a_face_is_a_row_a_frame_and_a_failure(model, tmp_path):
     assert found[1].row["error"].startswith(f"{clip}, frame 1: no face found")
     assert failed == {str(clip): f"{clip}: no face found in any frame"}
     assert told == [(1, 1)]
+
+
+def test_of_a_film_that_breaks_off_the_frames_before_are_kept(
+    model, upright, tmp_path, monkeypatch
+):
+    def broken(path):
+        yield upright
+        yield upright
+        raise VideoError(f"{path}: breaks off after frame 2")
+
+    monkeypatch.setattr(streams, "read_frames", broken)
+    clip = tmp_path / "clip.mp4"
+    clip.touch()
+    outcome = express_files(model, [clip], tmp_path / "out.json", "largest", {})
+    rows = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert [(row["frame"], row["face"]) for row in rows] == [(0, 0), (1, 0), (None, None)]
+    assert rows[0]["expression"] == rows[1]["expression"] is not None
+    assert rows[2]["error"] == f"{clip}: breaks off after frame 2"
+    assert outcome.exit_code == 3 and outcome.failed == {str(clip): rows[2]["error"]}
 
 
 def test_a_face_that_cannot_be_cut_is_an_error_of_its_photo(model, upright, tmp_path):
