@@ -28,9 +28,9 @@ from facefactor.face_verification import MeasuredThreshold, Verification, verify
 from facefactor.factors import FaceModel, FactorName, Factors
 from facefactor.images import IMAGE_SUFFIXES, Photo, PhotoSource, write_image
 from facefactor.outcomes import Outcome
-from facefactor.perception.instruments import InstrumentError
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.perception.packaged import INSTRUMENTS, packaged_instrument, packaged_landmarks
+from facefactor.perception.state_dicts import InstrumentError
 from facefactor.photo_edits import (
     Change,
     PhotoFace,

@@ -18,7 +18,6 @@ from packaging.requirements import Requirement
 
 from facefactor.checkpoints import CheckpointError, load
 from facefactor.errors import FaceFactorError
-from facefactor.perception.instruments import InstrumentError
 from facefactor.perception.mtcnn import WEIGHTS_SHA256, load_network
 from facefactor.perception.packaged import (
     INSTRUMENTS,
@@ -26,6 +25,7 @@ from facefactor.perception.packaged import (
     packaged_landmarks,
     packaged_recogniser,
 )
+from facefactor.perception.state_dicts import InstrumentError
 
 LOW_DISK = 2.0  # gigabytes; a training run keeps a few checkpoints and sample sheets
 _CODECS: dict[str, Callable[[], object]] = {

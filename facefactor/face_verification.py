@@ -13,9 +13,9 @@ import torch
 from safetensors import safe_open
 
 from facefactor.perception.align import align
-from facefactor.perception.instruments import InstrumentError
 from facefactor.perception.packaged import packaged_instrument, packaged_recogniser
 from facefactor.perception.recognition import embed
+from facefactor.perception.state_dicts import InstrumentError
 from facefactor.photo_edits import PhotoFace
 
 _KEY = "verification"  # of the metadata of the recogniser's file

@@ -13,7 +13,7 @@ from facefactor.face_verification import MeasuredThreshold, Verification, read_t
 from facefactor.images import ImageError, read_photo
 from facefactor.perception import packaged
 from facefactor.perception.align import align
-from facefactor.perception.instruments import InstrumentError
+from facefactor.perception.state_dicts import InstrumentError
 from tests.small_networks import MEASURED, save_recogniser
 
 THRESHOLD = MeasuredThreshold(0.25, 0.001, 0.0325, "LFW", 6000)

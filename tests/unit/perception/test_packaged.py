@@ -6,9 +6,9 @@ import torch
 from facefactor import api, doctor
 from facefactor.errors import FaceFactorError
 from facefactor.perception import packaged
-from facefactor.perception.instruments import InstrumentError
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.perception.recognition import MobileFaceNet
+from facefactor.perception.state_dicts import InstrumentError
 from tests.small_networks import save_landmarks, save_recogniser
 
 
