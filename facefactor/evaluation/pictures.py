@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
-from facefactor.data.records import EXPRESSIONS
 from facefactor.evaluation.tables import Confusion
+from facefactor.factors import EXPRESSIONS
 from facefactor.images import Photo
 
 _CELL_PX = 84  # holds "happiness" at the size of the names

@@ -6,11 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from safetensors import SafetensorError
-
-from facefactor.perception.instruments import InstrumentError
 from facefactor.perception.landmarks import LandmarkNetwork, load_landmark_network
 from facefactor.perception.recognition import Recogniser, load_recogniser
+from facefactor.perception.state_dicts import InstrumentError
 
 InstrumentName = Literal["landmarks", "recogniser"]
 INSTRUMENTS: tuple[InstrumentName, ...] = ("landmarks", "recogniser")
@@ -49,7 +47,7 @@ def packaged_recogniser() -> Recogniser:
 def _read_landmarks(path: Path) -> LandmarkNetwork:
     try:
         return load_landmark_network(path)
-    except (SafetensorError, ValueError) as error:
+    except InstrumentError as error:
         raise _unreadable(path, error) from error
 
 
@@ -57,7 +55,7 @@ def _read_landmarks(path: Path) -> LandmarkNetwork:
 def _read_recogniser(path: Path) -> Recogniser:
     try:
         return load_recogniser(path)
-    except ValueError as error:
+    except InstrumentError as error:
         raise _unreadable(path, error) from error
 
 

@@ -18,9 +18,10 @@ from facefactor.data.readers import read_celeba, read_rafdb
 from facefactor.data.records import FaceRecord
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation import leakage
+from facefactor.factors import EXPRESSIONS
 from facefactor.geometry.rotations import rotation_matrix
 from facefactor.images import read_photo
-from facefactor.methods.ipdfer.recipe import EXPRESSIONS, PRESETS, build
+from facefactor.methods.ipdfer.recipe import PRESETS, build
 from facefactor.perception.head_pose import MEAN_FACE
 from facefactor.protocols import PICTURES, PROTOCOLS, Subject, evaluate, yaw
 from facefactor.protocols.subject import model_title

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from facefactor.data.records import EXPRESSIONS
 from facefactor.evaluation.pictures import (
     _CELL_PX,
     _COLOURS,
@@ -17,6 +16,7 @@ from facefactor.evaluation.pictures import (
     map_picture,
 )
 from facefactor.evaluation.tables import Confusion
+from facefactor.factors import EXPRESSIONS
 from facefactor.images import read_photo, write_image
 
 
