@@ -18,6 +18,7 @@ from facefactor.data.check import DataReport, check_folder
 from facefactor.demo import write_demo
 from facefactor.doctor import Check, examine
 from facefactor.errors import FaceFactorError
+from facefactor.export import Parity, export_onnx
 from facefactor.factors import FaceModel, FactorName, Factors
 from facefactor.images import IMAGE_SUFFIXES, Photo, write_image
 from facefactor.outcomes import Outcome
@@ -38,6 +39,7 @@ __all__ = [
     "Check",
     "DataReport",
     "ModelEntry",
+    "Parity",
     "PhotoFace",
     "check_data",
     "demo",
@@ -46,6 +48,7 @@ __all__ = [
     "encode",
     "encode_face",
     "evaluate",
+    "export",
     "frontalize_face",
     "interpolate",
     "load",
@@ -261,6 +264,12 @@ def encode(
         "licence": "research only",
     }
     return encode_files(load(file), list_inputs(inputs), output, face, about, csv, progress)
+
+
+def export(model: str | Path, onnx: Path) -> Parity:
+    """The expression branch of a model as an ONNX graph in the file `onnx`; see
+    `export.export_onnx`."""
+    return export_onnx(load(model), onnx, checkpoints.read_header(weights_file(model)).sha256)
 
 
 def train(
