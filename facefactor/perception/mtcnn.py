@@ -316,7 +316,7 @@ def _shrink(halvings: list[Photo], scale: float) -> Photo:
 
 def _to_input(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """(N, H, W, 3) -> (N, 3, H, W) in [-1, 1], channels last in memory: pooling is faster so."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().sub_(127.5).div_(128)
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().sub(127.5).div(128)
 
 
 def _face_probability(answer: Tensor) -> Tensor:
