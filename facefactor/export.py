@@ -139,7 +139,9 @@ def _about(model: Any, branch: _Branch, weights_sha256: str) -> dict[str, str]:
         "licence": "research only",
         "weights_sha256": weights_sha256 or hash_tensors(model.state_dict()),
     }
-    return about | ({"classes": ",".join(model.classes)} if branch.output == "probabilities" else {})
+    return about | (
+        {"classes": ",".join(model.classes)} if branch.output == "probabilities" else {}
+    )
 
 
 def _write_graph(branch: _Branch, spec: ModelSpec, path: Path, about: dict[str, str]) -> None:

@@ -33,7 +33,6 @@ Scores = NDArray[np.float32]
 
 PYRAMID_FACTOR = 0.709  # about 1 / sqrt(2): each level has half the pixels of the one before
 CELL, STRIDE = 12, 2  # P-Net looks at squares of 12 pixels, every 2
-CROPS_AT_ONCE = 64  # for R-Net and O-Net: more leave the processor's cache
 WEIGHTS_SHA256 = {
     "pnet": "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",
     "rnet": "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",
@@ -144,7 +143,7 @@ class FaceDetector:
         self, network: Frozen, halvings: list[Photo], squares: Boxes, size: int
     ) -> tuple[Boxes, Scores, Scores]:
         """Regressed boxes (K, 4), probabilities (K,) and the answers between, if any, (K, 10)."""
-        batches = np.array_split(squares, max(1, math.ceil(len(squares) / CROPS_AT_ONCE)))
+        batches = np.array_split(squares, max(1, len(squares) // 128))  # bounds memory in crowds
         answers = [network(_to_input(_crops(halvings, b, size), self.device)) for b in batches]
         shift, *points, face = (torch.cat(parts).cpu() for parts in zip(*answers, strict=True))
         boxes = _regress(torch.from_numpy(squares), shift.flatten(1)).numpy()
@@ -316,6 +315,7 @@ def _shrink(halvings: list[Photo], scale: float) -> Photo:
 
 def _to_input(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """(N, H, W, 3) -> (N, 3, H, W) in [-1, 1], channels last in memory: pooling is faster so."""
+    # Not in place: of one image that would keep numpy's stride 0, which is not seen as channels last.
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().sub(127.5).div(128)
 
 

@@ -43,7 +43,9 @@ def untrained() -> IPDFER:
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.momentum = None  # one pass sets the statistics
     with torch.no_grad():
-        model.expression_encoder(torch.cat([*portraits("arcface", 112), torch.rand(6, 3, 112, 112)]))
+        model.expression_encoder(
+            torch.cat([*portraits("arcface", 112), torch.rand(6, 3, 112, 112)])
+        )
         model.classify_expression.weight.mul_(4)
     return model.eval()
 
