@@ -150,7 +150,8 @@ def _write_graph(branch: _Branch, spec: ModelSpec, path: Path, about: dict[str, 
     # 0.3 s for a graph no faster, and writes the paths of this machine's source files into it.
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)  # it is the older one
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # parity tells of what it missed
+        # What a trace misses, the parity check sees.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         torch.onnx.export(
             branch,
             (torch.zeros(2, spec.channels, spec.image_size, spec.image_size),),

@@ -315,7 +315,7 @@ def _shrink(halvings: list[Photo], scale: float) -> Photo:
 
 def _to_input(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """(N, H, W, 3) -> (N, 3, H, W) in [-1, 1], channels last in memory: pooling is faster so."""
-    # Not in place: of one image that would keep numpy's stride 0, which is not seen as channels last.
+    # Not in place: one image would keep numpy's stride 0 and not be seen as channels last.
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().sub(127.5).div(128)
 
 
