@@ -63,6 +63,6 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.torch
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@echo "installing what testing and training need"
-	@$(PIP) -e ".[train,test,dev]"
+	@echo "installing what testing, training and export need"
+	@$(PIP) -e ".[train,onnx,test,dev]"
 	@touch $@

@@ -18,6 +18,7 @@ from facefactor.data.check import DataReport, check_folder
 from facefactor.demo import write_demo
 from facefactor.doctor import Check, examine, instruments
 from facefactor.errors import FaceFactorError
+from facefactor.export import Parity, export_onnx
 from facefactor.face_expressions import (
     Expressions,
     cut_squares,
@@ -51,6 +52,7 @@ __all__ = [
     "Expressions",
     "MeasuredThreshold",
     "ModelEntry",
+    "Parity",
     "PhotoFace",
     "Verification",
     "check_data",
@@ -62,6 +64,7 @@ __all__ = [
     "evaluate",
     "express",
     "expressions",
+    "export",
     "frontalize_face",
     "interpolate",
     "load",
@@ -343,6 +346,12 @@ def verify(first: PhotoSource, second: PhotoSource, face: str = "largest") -> Ve
     if face == "all":
         raise FaceFactorError("one face of each photo is compared; say largest, or a number")
     return verify_faces(read_face(first, face), read_face(second, face))
+
+
+def export(model: str | Path, onnx: Path) -> Parity:
+    """The expression branch of a model as an ONNX graph in the file `onnx`; see
+    `export.export_onnx`."""
+    return export_onnx(load(model), onnx, checkpoints.read_header(weights_file(model)).sha256)
 
 
 def train(

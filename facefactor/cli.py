@@ -313,6 +313,19 @@ def evaluate(
         typer.echo(table.to_markdown())
 
 
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A method's packaged weights, or a weight file.")],
+    onnx: Annotated[
+        Path, typer.Option("--onnx", metavar="FILE", help="Where to write the graph; .onnx.")
+    ],
+) -> None:
+    """A model's expression branch as an ONNX graph, checked against torch."""
+    from facefactor import api
+
+    typer.echo(api.export(model, onnx).path)
+
+
 @models_app.command("list")
 def models_list() -> None:
     """The models at hand and what they separate."""

@@ -53,10 +53,11 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"methods", "checkpoints", "evaluation"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"},
     "doctor": {"checkpoints", "perception", "images"},
+    "export": {"factors", "checkpoints", "photo_edits", "demo"},
     "api": VOCABULARY
     | {"editing", "perception", "data", "methods", "checkpoints", "training"}
     | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"}
-    | {"streams", "face_expressions", "face_verification"},
+    | {"export", "streams", "face_expressions", "face_verification"},
     "cli": {"api"},
     "web": {"api"},
     "__init__": {"api", "factors", "editing", "images"},

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facefactor.perception.frozen import Frozen
 
@@ -79,6 +80,10 @@ class FaceDetector:
         self.pnet = load_network("pnet").to(self.device)
         self.rnet = load_network("rnet").to(self.device)
         self.onet = load_network("onet").to(self.device)
+        # Allocated and freed. The C library of Linux keeps freed memory for the next map only up to
+        # twice the largest block freed so far, 32 MiB at most; otherwise each map is faulted in
+        # again page by page, which took a quarter of the time.
+        torch.empty(32_000_000, dtype=torch.uint8)
 
     @torch.inference_mode()
     def detect(self, photo: Photo) -> list[DetectedFace]:
@@ -197,9 +202,11 @@ class _Network(nn.Module):
         steps: list[nn.Module] = []
         before = 3
         for channels, kernel, pool in layers:
-            steps += [nn.Conv2d(before, channels, kernel), nn.PReLU(channels)]
+            steps.append(nn.Conv2d(before, channels, kernel))
+            steps.append(_NarrowPReLU(channels) if channels < 16 else nn.PReLU(channels))
             if pool:
-                steps.append(nn.MaxPool2d(pool, 2, ceil_mode=True))  # "same" at the far edge
+                # "same" at the far edge
+                steps.append(_MaxOfFour() if pool == 2 else nn.MaxPool2d(pool, 2, ceil_mode=True))
             before = channels
         self.trunk = nn.Sequential(*steps)
         self.heads = nn.ModuleList([nn.Conv2d(before, channels, 1) for channels in answers])
@@ -207,6 +214,30 @@ class _Network(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         features = self.trunk(images)
         return [head(features) for head in self.heads]
+
+
+class _NarrowPReLU(nn.PReLU):
+    """PReLU for few channels; on a CPU, channels last in memory, in a fifth of the time.
+
+    A row of pixels is taken for one pixel with many channels: the inner loop is that long.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        count, channels, height, width = maps.shape
+        rows = maps.permute(0, 2, 3, 1).reshape(count * height, width * channels)
+        rows = F.prelu(rows, self.weight.repeat(width))
+        return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+class _MaxOfFour(nn.Module):
+    """`nn.MaxPool2d(2, 2, ceil_mode=True)`; on a CPU, channels last, in a fifth of the time."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        for axis, beyond in ((2, (0, 0, 0, 1)), (3, (0, 1))):
+            if maps.shape[axis] % 2:
+                maps = F.pad(maps, beyond, value=-math.inf)
+            maps = torch.maximum(*maps.unfold(axis, 2, 2).unbind(-1))
+        return maps
 
 
 _LAYERS = {
@@ -284,6 +315,7 @@ def _shrink(halvings: list[Photo], scale: float) -> Photo:
 
 def _to_input(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """(N, H, W, 3) -> (N, 3, H, W) in [-1, 1], channels last in memory: pooling is faster so."""
+    # Not in place: one image would keep numpy's stride 0 and not be seen as channels last.
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().sub(127.5).div(128)
 
 

@@ -196,6 +196,23 @@ def test_proposal_network_is_the_same_at_every_position():
     torch.testing.assert_close(answer[:, :, 4:5, 2:3], alone)
 
 
+@pytest.mark.parametrize("shape", [(1, 10, 7, 9), (2, 10, 6, 9), (1, 10, 7, 8), (3, 10, 2, 2)])
+@pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format])
+def test_fast_layers_are_those_of_torch(shape, memory):
+    maps = torch.randn(shape).contiguous(memory_format=memory)
+    layer = mtcnn._NarrowPReLU(10)
+    torch.nn.init.normal_(layer.weight)  # MTCNN has slopes below 0, too
+    assert torch.equal(layer(maps), torch.nn.functional.prelu(maps, layer.weight))
+    pooled = mtcnn._MaxOfFour()(maps)
+    assert torch.equal(pooled, torch.nn.MaxPool2d(2, 2, ceil_mode=True)(maps))
+
+
+def test_images_come_channels_last_even_alone(astronaut):
+    """Otherwise the networks take longer by half."""
+    image = mtcnn._to_input(astronaut[None], torch.device("cpu"))
+    assert image.stride() == (3 * 512 * 512, 1, 3 * 512, 3)
+
+
 def test_networks_are_frozen_and_gradients_reach_the_photo():
     network = load_network("onet")
     image = torch.rand(1, 3, 48, 48, requires_grad=True)
