@@ -305,11 +305,15 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder for the tables.")
     ] = None,
+    landmarks: Annotated[
+        Path | None,
+        typer.Option("--landmarks", help="A folder of DATASET.npz, for landmark-error."),
+    ] = None,
 ) -> None:
     """Measure a model by published protocols."""
     from facefactor import api
 
-    for table in api.evaluate(model, protocol, dataset, output=output):
+    for table in api.evaluate(model, protocol, dataset, output=output, landmarks=landmarks):
         typer.echo(table.to_markdown())
 
 

@@ -12,6 +12,7 @@ from facefactor.evaluation.tables import ResultTable, write_json
 from facefactor.files import atomic_path
 from facefactor.images import write_image
 from facefactor.protocols.codes import expression, expression_map, head_pose, verification_of_pairs
+from facefactor.protocols.instruments import instrument_file, measure_instrument
 from facefactor.protocols.leakage import leakage
 from facefactor.protocols.neutral import motion_asked_for, neutral_faces
 from facefactor.protocols.pictures import codes_picture, synthesis
@@ -44,30 +45,38 @@ def evaluate(
     output: Path | None = None,
     seed: int = 0,
     cache: Path = CACHE,
+    landmarks: Path | None = None,
 ) -> list[ResultTable]:
     """Every protocol on every data set it applies to; tables of the model and of its floors.
 
     Args:
         protocols: of `PROTOCOLS`.
         datasets: "reader=folder". Verification takes its pixel floor from the other data sets.
+        landmarks: folder of `<data set>.npz` with 68 landmarks a photo, for landmark-error.
         output: folder for `results.json`, `results.md` and pictures.
 
     Raises:
         FaceFactorError: an unknown protocol, none of the data sets suits one, or a protocol that
             gives pictures only and no output folder.
     """
-    subject = Subject(checkpoints.weights_file(model), cache)
+    instrument = instrument_file(model)
+    subject = None if instrument else Subject(checkpoints.weights_file(model), cache)
     folders = {}
     for text in datasets:
         name, _, folder = text.partition("=")
         folders[name] = Path(folder)
     tables: list[ResultTable] = []
     for protocol in protocols:
-        if protocol not in PROTOCOLS:
+        if protocol not in (*PROTOCOLS, "landmark-error"):
             raise FaceFactorError(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
         if protocol in PICTURES and output is None:
             raise FaceFactorError(f"{protocol} writes pictures; name a folder (--output FOLDER)")
-        found = PROTOCOLS[protocol](subject, folders, seed)
+        if instrument:
+            found = measure_instrument(*instrument, protocol, folders, seed, cache, landmarks)
+        elif subject and protocol in PROTOCOLS:
+            found = PROTOCOLS[protocol](subject, folders, seed)
+        else:
+            raise FaceFactorError(f"{protocol} is for the landmark network, {model} is not one")
         command = f"facefactor evaluate {model} -p {protocol} " + " ".join(
             f"-d {name}=FOLDER" for name in folders
         )

@@ -11,14 +11,22 @@ from numpy.typing import NDArray
 
 from facefactor.data.held_out import hold_out_people
 from facefactor.data.poses import read_poses
-from facefactor.data.readers import READERS, read_pairs
-from facefactor.data.records import DataError, check_disjoint, labelled, of_split, split_hash
+from facefactor.data.readers import READERS
+from facefactor.data.records import check_disjoint, labelled, of_split, split_hash
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
 from facefactor.evaluation.probes import expression_probe, head_pose_probe
 from facefactor.evaluation.tables import ResultTable
 from facefactor.evaluation.verification import verification
-from facefactor.protocols.subject import FLOOR_FACES, Encode, Findings, Subject, some, suitable
+from facefactor.protocols.subject import (
+    FLOOR_FACES,
+    Encode,
+    Findings,
+    Subject,
+    cut_pairs,
+    some,
+    suitable,
+)
 
 _MAP_FACE_SIZE = 100  # pixels, of the released script
 _MAP_FLOOR_SIZE = 1024  # components; the map has more values than there are faces to fit on
@@ -118,21 +126,14 @@ def verification_of_pairs(subject: Subject, folders: Mapping[str, Path], seed: i
     """Same person or not, by cosine of identity codes, on LFW's pairs."""
     tables = []
     for name in suitable(folders, ("lfw",), "verification"):
-        pairs = read_pairs(folders[name])
-        records = list(dict.fromkeys(record for pair in pairs for record in pair[:2]))
-        cut = subject.cut(records)
-        if cut.failures:
-            path, reason = cut.failures[0]
-            raise DataError(f"{path}: {reason}; every photo of the pairs is needed")
-        row = {record: index for index, record in enumerate(cut.records)}
-        left = [row[pair[0]] for pair in pairs]
-        right = [row[pair[1]] for pair in pairs]
-        same = [pair[2] for pair in pairs]
+        pairs = cut_pairs(folders[name], subject.cut)
         floor_faces = _other_faces(subject, folders, name, seed)
         for title, encode in subject.encoders("identity", floor_faces, seed).items():
-            codes = encode_faces(encode, cut.faces)
-            table = verification(codes[left], codes[right], same, name, model=title)
-            tables.append(replace(table, split_hash=split_hash(records), seed=seed))
+            codes = encode_faces(encode, pairs.cut.faces)
+            table = verification(
+                codes[pairs.left], codes[pairs.right], pairs.same, name, model=title
+            )
+            tables.append(replace(table, split_hash=split_hash(pairs.cut.records), seed=seed))
     return Findings(tables)
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.crops import CroppedFaces, crop_faces
-from facefactor.data.records import FaceRecord
+from facefactor.data.readers import read_pairs
+from facefactor.data.records import DataError, FaceRecord
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.floors import fit_pixel_pca
 from facefactor.evaluation.tables import ResultTable
@@ -65,12 +66,7 @@ class Subject:
     ) -> CroppedFaces:
         """Faces of `records` in the model's crop, at its own size, or in others."""
         spec = self.header.spec
-        detect = None
-        if any(record.points is None for record in records):
-            from facefactor.perception.mtcnn import FaceDetector
-
-            detect = FaceDetector().detect
-        return crop_faces(records, crop or spec.crop, size or spec.image_size, self.cache, detect)
+        return cut_faces(records, crop or spec.crop, size or spec.image_size, self.cache)
 
     def encoders(
         self, factor: FactorName, floor_faces: NDArray[np.uint8] | None, seed: int
@@ -92,6 +88,38 @@ class Subject:
             torch.manual_seed(seed)
             recipe = checkpoints.build_recipe(self.header)
             return METHODS[self.header.method].build(recipe).eval()
+
+
+def cut_faces(records: Sequence[FaceRecord], crop: str, size: int, cache: Path) -> CroppedFaces:
+    """Faces in a named crop; the detector finds those whose place the data set does not tell."""
+    detect = None
+    if any(record.points is None for record in records):
+        from facefactor.perception.mtcnn import FaceDetector
+
+        detect = FaceDetector().detect
+    return crop_faces(records, crop, size, cache, detect)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Pairs of photos, each photo cut once."""
+
+    cut: CroppedFaces
+    left: list[int]  # rows of `cut`, of each pair's first photo
+    right: list[int]
+    same: list[bool]  # whether a pair shows one person
+
+
+def cut_pairs(folder: Path, cut: Callable[[Sequence[FaceRecord]], CroppedFaces]) -> Pairs:
+    """LFW's pairs, in their order; DataError where a photo's face cannot be cut."""
+    pairs = read_pairs(folder)
+    faces = cut(list(dict.fromkeys(record for pair in pairs for record in pair[:2])))
+    if faces.failures:
+        path, reason = faces.failures[0]
+        raise DataError(f"{path}: {reason}; every photo of the pairs is needed")
+    row = {record: index for index, record in enumerate(faces.records)}
+    left, right, same = zip(*((row[a], row[b], same) for a, b, same in pairs), strict=True)
+    return Pairs(faces, list(left), list(right), list(same))
 
 
 def model_title(header: CheckpointHeader) -> str:
