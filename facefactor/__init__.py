@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from facefactor.api import (
+        Expressions,
         PhotoFace,
+        Verification,
         encode_face,
         evaluate,
+        express,
+        expressions,
         frontalize_face,
         load,
         neutral_face,
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
         read_faces,
         train,
         transfer_face,
+        verify,
+        verify_faces,
     )
     from facefactor.errors import FaceFactorError
     from facefactor.factors import FaceModel, Factors, FactorSpec, ModelSpec
@@ -25,15 +31,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Expressions",
     "FaceFactorError",
     "FaceModel",
     "FactorSpec",
     "Factors",
     "ModelSpec",
     "PhotoFace",
+    "Verification",
     "__version__",
     "encode_face",
     "evaluate",
+    "express",
+    "expressions",
     "frontalize_face",
     "load",
     "neutral_face",
@@ -42,13 +52,19 @@ __all__ = [
     "read_photo",
     "train",
     "transfer_face",
+    "verify",
+    "verify_faces",
     "write_image",
 ]
 
 _HOMES = {
+    "Expressions": "facefactor.api",
     "PhotoFace": "facefactor.api",
+    "Verification": "facefactor.api",
     "encode_face": "facefactor.api",
     "evaluate": "facefactor.api",
+    "express": "facefactor.api",
+    "expressions": "facefactor.api",
     "frontalize_face": "facefactor.api",
     "load": "facefactor.api",
     "neutral_face": "facefactor.api",
@@ -56,6 +72,8 @@ _HOMES = {
     "read_faces": "facefactor.api",
     "train": "facefactor.api",
     "transfer_face": "facefactor.api",
+    "verify": "facefactor.api",
+    "verify_faces": "facefactor.api",
     "FaceFactorError": "facefactor.errors",
     "FaceModel": "facefactor.factors",
     "FactorSpec": "facefactor.factors",

@@ -5,23 +5,33 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from facefactor import checkpoints, editing
-from facefactor.batch import encode_files, list_inputs
+from facefactor.batch import encode_files, express_files
 from facefactor.checkpoints import CheckpointError, packaged_weights, weights_file
 from facefactor.data.check import DataReport, check_folder
 from facefactor.demo import write_demo
-from facefactor.doctor import Check, examine
+from facefactor.doctor import Check, examine, instruments
 from facefactor.errors import FaceFactorError
 from facefactor.export import Parity, export_onnx
+from facefactor.face_expressions import (
+    Expressions,
+    cut_squares,
+    expression_model,
+    read_expressions,
+)
+from facefactor.face_verification import MeasuredThreshold, Verification, verify_faces
 from facefactor.factors import FaceModel, FactorName, Factors
-from facefactor.images import IMAGE_SUFFIXES, Photo, write_image
+from facefactor.images import IMAGE_SUFFIXES, Photo, PhotoSource, write_image
 from facefactor.outcomes import Outcome
+from facefactor.perception.landmarks import LandmarkNetwork
+from facefactor.perception.packaged import INSTRUMENTS, packaged_instrument, packaged_landmarks
+from facefactor.perception.state_dicts import InstrumentError
 from facefactor.photo_edits import (
     Change,
     PhotoFace,
@@ -33,14 +43,18 @@ from facefactor.photo_edits import (
 )
 from facefactor.protocols import evaluate
 from facefactor.sheets import interpolation_sheet
+from facefactor.streams import Progress, Row, list_inputs
 from facefactor.videos import write_gif, write_video
 
 __all__ = [
     "Check",
     "DataReport",
+    "Expressions",
+    "MeasuredThreshold",
     "ModelEntry",
     "Parity",
     "PhotoFace",
+    "Verification",
     "check_data",
     "demo",
     "doctor",
@@ -49,6 +63,8 @@ __all__ = [
     "encode_face",
     "evaluate",
     "export",
+    "express",
+    "expressions",
     "frontalize_face",
     "interpolate",
     "load",
@@ -60,10 +76,11 @@ __all__ = [
     "train",
     "transfer",
     "transfer_face",
+    "verify",
+    "verify_faces",
     "verify_models",
 ]
 
-Progress = Callable[[int, int | None], None]
 logger = logging.getLogger(__name__)
 
 
@@ -256,14 +273,79 @@ def encode(
 ) -> Outcome:
     """Codes of every face of photos, folders and videos as a table; see `batch.encode_files`."""
     file = weights_file(model)
+    network = load(file)
+    return encode_files(network, list_inputs(inputs), output, face, _about(file), csv, progress)
+
+
+def express(
+    inputs: Sequence[str],
+    output: Path | None = None,
+    model: str = "ipdfer",
+    face: str = "all",
+    show: Callable[[Row], None] | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Expression and head pose of every face of photos, folders and videos, as a table.
+
+    Without `output` nothing is written; `show` is called with each row as it comes. See
+    `batch.express_files`.
+
+    Raises:
+        FaceFactorError: the model does not tell expressions apart.
+    """
+    file = weights_file(model)
+    network = expression_model(load(file))
+    files, landmarks = list_inputs(inputs), _landmarks_if_there()
+    return express_files(network, files, output, face, _about(file), landmarks, show, progress)
+
+
+def expressions(model: FaceModel, face: PhotoFace) -> Expressions:
+    """What one face shows, and where the head points.
+
+    Raises:
+        FaceFactorError: the model does not tell expressions apart.
+    """
+    told = expression_model(model)
+    return read_expressions(told, [cut_squares(face, model.spec)], _landmarks_if_there())[0]
+
+
+def _about(file: Path) -> Mapping[str, str]:
+    """What a table says of the weights that made it."""
     header = checkpoints.read_header(file)
-    about = {
+    return {
         "model": header.method,
         "preset": header.preset,
         "weights_sha256": header.sha256,
         "licence": "research only",
     }
-    return encode_files(load(file), list_inputs(inputs), output, face, about, csv, progress)
+
+
+def _landmarks_if_there() -> LandmarkNetwork | None:
+    try:
+        return packaged_landmarks()
+    except InstrumentError as error:
+        _warn_once(f"head poses are left out: {error}")
+        return None
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logger.warning(message)
+
+
+def verify(first: PhotoSource, second: PhotoSource, face: str = "largest") -> Verification:
+    """Do two photos show one person? See `Verification`.
+
+    Args:
+        face: which face of each: "largest", or a number in order of size.
+
+    Raises:
+        ImageError, NoFaceError: a photo cannot be read, or has no such face.
+        InstrumentError: the packaged recogniser is not there.
+    """
+    if face == "all":
+        raise FaceFactorError("one face of each photo is compared; say largest, or a number")
+    return verify_faces(read_face(first, face), read_face(second, face))
 
 
 def export(model: str | Path, onnx: Path) -> Parity:
@@ -347,19 +429,22 @@ def models() -> list[ModelEntry]:
 
 
 def model_card(name: str) -> str:
-    """The model card (Markdown) of packaged weights.
+    """The card (Markdown) of a packaged model, or instrument: "landmarks", "recogniser".
 
     Raises:
         CheckpointError: there is none of this name.
+        InstrumentError: an instrument whose weights do not come with this install.
     """
-    card = weights_file(name).with_suffix(".md")
+    instrument = next((known for known in INSTRUMENTS if known == name), None)
+    file = weights_file(name) if instrument is None else packaged_instrument(instrument)
+    card = file.with_suffix(".md")
     if not card.is_file():
         raise CheckpointError(f"{name}: no card {card.name} beside its weights")
     return card.read_text(encoding="utf-8")
 
 
 def verify_models() -> list[Check]:
-    """Read every packaged weights file and compare its hash."""
+    """Read every packaged weights file: models with their hashes, and the instruments."""
     checks = []
     for entry in models():
         try:
@@ -367,7 +452,7 @@ def verify_models() -> list[Check]:
             checks.append(Check(entry.name, "ok", f"sha256 {header.sha256[:12]}…"))
         except CheckpointError as error:
             checks.append(Check(entry.name, "fail", str(error), "install facefactor again"))
-    return checks
+    return checks + instruments()
 
 
 def demo(output: Path, model: str = "facecycle") -> Path:

@@ -1,13 +1,12 @@
-"""Photos, folders and videos -> a table of codes, one row a face; a bad file is a row too."""
+"""Photos, folders and videos -> a table of codes or expressions, one row a face or error."""
 
 from __future__ import annotations
 
 import csv as csv_module
-import glob
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +15,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from facefactor.errors import FaceFactorError
-from facefactor.factors import FaceModel, ModelSpec
+from facefactor.face_expressions import (
+    POSE,
+    ExpressionModel,
+    Squares,
+    cut_squares,
+    read_expressions,
+)
+from facefactor.factors import FaceModel
 from facefactor.files import atomic_path
-from facefactor.images import IMAGE_SUFFIXES
 from facefactor.outcomes import Outcome
-from facefactor.photo_edits import PhotoFace, read_faces
-from facefactor.videos import VIDEO_SUFFIXES, read_frames
+from facefactor.perception.landmarks import LandmarkNetwork
+from facefactor.streams import Progress, Row, read_rows, seen_faces
 
 ROWS_A_GROUP = 512  # rows held in memory, and of a Parquet row group
-BATCH = 32  # faces encoded together
 
-Row = dict[str, Any]
+_PLACE = (
+    ("file", pa.string()),
+    ("frame", pa.int64()),
+    ("face", pa.int32()),
+    *((name, pa.float32()) for name in ("left", "top", "right", "bottom", "confidence")),
+)
+_ERROR = ("error", pa.string())
 
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """A face, or the reason why there is none, with where it comes from."""
-
-    file: str
-    frame: int | None
-    number: int | None  # of the face in its photo, by size
-    face: PhotoFace | None
-    error: str | None = None
-
-
-def list_inputs(inputs: Sequence[str]) -> list[Path]:
-    """Files behind photos, videos, folders (with sub-folders) and patterns, in a stable order.
-
-    Raises:
-        FaceFactorError: an input that is nothing, or a folder without photos or videos.
-    """
-    found: list[Path] = []
-    for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
-            if not files:
-                raise FaceFactorError(f"{text}: no photos or videos in this folder")
-            found += files
-        elif path.exists() or not glob.has_magic(text):
-            found.append(path)  # a missing file is that file's error, not the run's
-        else:
-            matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
-            if not matches:
-                raise FaceFactorError(f"{text}: nothing matches this pattern")
-            found += matches
-    return list(dict.fromkeys(found))
+Writer = Callable[[Path, Iterable[Row], pa.Schema], int]  # returns the number of faces written
 
 
 def encode_files(
@@ -74,123 +51,114 @@ def encode_files(
     which: str,
     about: Mapping[str, str],
     csv: bool = False,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Write the codes of every face to `output` (.parquet, .csv or .npz).
 
     Columns: file, frame, face, left, top, right, bottom, confidence, error, and one column of
-    float32 lists per factor. Parquet is written a row group at a time, so memory stays flat; the
-    other two are for small runs. An error is a row with the error and no codes.
+    float32 lists per factor. Parquet and CSV are written as rows come, so memory stays flat; .npz,
+    and a CSV beside another table, are for small runs. An error is a row with the error and no
+    codes.
 
     Args:
         which: see `photo_edits.read_faces`.
         about: told in the metadata of the table: model, its hash and licence.
     """
-    suffix = output.suffix.lower()
     writers = {".parquet": _write_parquet, ".csv": _write_csv, ".npz": _write_npz}
-    if suffix not in writers:
-        raise FaceFactorError(f"{output}: codes are written as {', '.join(writers)}, not {suffix}")
+    write = _writer(output, "codes", writers)
+    codes = [
+        (name, pa.list_(pa.float32(), int(np.prod(factor.shape))))
+        for name, factor in model.spec.factors.items()
+    ]
+    schema = _schema([*_PLACE, _ERROR, *codes], about)
+
+    def encode(squares: list[Tensor]) -> list[Row]:
+        encoded = model.encode(torch.cat(squares)).codes
+        flat = {name: code.flatten(1).float().numpy() for name, code in encoded.items()}
+        return [{name: code[index] for name, code in flat.items()} for index in range(len(squares))]
+
     failed: dict[str, str] = {}
-    rows = _encode(model, _watch(files, which, model, progress, failed))
+    stream = seen_faces(files, which, model, lambda face: face.cut(model.spec)[0], failed, progress)
+    rows: Iterable[Row] = read_rows(stream, encode)
     written = [output]
-    if csv and suffix != ".csv":
-        beside = output.with_suffix(".csv")
-        kept = list(rows)
-        _write_csv(beside, kept, model.spec, about)
-        rows, written = iter(kept), [output, beside]
-    faces = writers[suffix](output, rows, model.spec, about)
+    if csv and output.suffix.lower() != ".csv":
+        rows, beside = list(rows), output.with_suffix(".csv")
+        _write_csv(beside, rows, schema)
+        written.append(beside)
+    faces = write(output, rows, schema)
     return Outcome(tuple(written) if faces else (), failed)
 
 
-def _watch(
+def express_files(
+    model: ExpressionModel,
     files: Sequence[Path],
+    output: Path | None,
     which: str,
-    model: FaceModel,
-    progress: Callable[[int, int | None], None] | None,
-    failed: dict[str, str],
-) -> Iterator[_Seen]:
-    for done, file in enumerate(files):
-        for seen in _faces_of(file, which, model):
-            if seen.error is not None and seen.frame is None:
-                failed[seen.file] = seen.error
-            yield seen
-        if progress:
-            progress(done + 1, len(files))
+    about: Mapping[str, str],
+    landmarks: LandmarkNetwork | None = None,
+    show: Callable[[Row], None] | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Write expression and head pose of every face to `output` (.json, .csv or .parquet).
+
+    Columns: file, frame, face, left, top, right, bottom, confidence, expression, probability, one
+    for each class with its probability, yaw_deg, pitch_deg, roll_deg, error. All are written as
+    rows come, so memory stays flat. An error is a row with the error and nothing else.
+
+    Args:
+        output: None writes nothing; `show` has the rows, and the `done` of the outcome are then the
+            inputs with a face.
+        which: see `photo_edits.read_faces`.
+        about: told in the metadata of a Parquet table.
+        landmarks: what head poses are read from; None leaves them empty.
+        show: called with each row as it comes, all columns there.
+    """
+    writers = {".json": _write_json, ".csv": _write_csv, ".parquet": _write_parquet}
+    write = None if output is None else _writer(output, "expressions", writers)
+    numbers = ("probability", *model.classes, *POSE)
+    schema = _schema(
+        [*_PLACE, ("expression", pa.string()), *((n, pa.float32()) for n in numbers), _ERROR], about
+    )
+
+    def express(squares: list[Squares]) -> list[Row]:
+        return [told.to_dict() for told in read_expressions(model, squares, landmarks)]
+
+    failed: dict[str, str] = {}
+    done: dict[Path, None] = {}
+
+    def rows() -> Iterator[Row]:
+        cut = partial(cut_squares, spec=model.spec)
+        for row in read_rows(seen_faces(files, which, model, cut, failed, progress), express):
+            if row["error"] is None:
+                done[Path(row["file"])] = None
+            whole = {name: row.get(name) for name in schema.names}
+            if show:
+                show(whole)
+            yield whole
+
+    if write is None or output is None:
+        for _ in rows():
+            pass
+        return Outcome(tuple(done), failed)
+    write(output, rows(), schema)
+    return Outcome((output,) if done else (), failed)
 
 
-def _faces_of(file: Path, which: str, model: FaceModel) -> Iterator[_Seen]:
-    name = str(file)
-    if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file():
-        try:
-            for index, frame in enumerate(read_frames(file)):
-                yield from _faces_in(name, index, frame, which, model)
-        except (FaceFactorError, ValueError) as error:  # what was read before stays
-            yield _Seen(name, None, None, None, str(error))
-    else:
-        yield from _faces_in(name, None, file, which, model)
+def _schema(fields: Iterable[tuple[str, pa.DataType]], about: Mapping[str, str]) -> pa.Schema:
+    return pa.schema(list(fields), metadata={"facefactor": json.dumps(dict(about))})
 
 
-def _faces_in(
-    name: str, frame: int | None, source: Path | NDArray[np.uint8], which: str, model: FaceModel
-) -> Iterator[_Seen]:
-    try:
-        for number, face in enumerate(read_faces(source, which, model)):
-            yield _Seen(name, frame, number, face)
-    except (FaceFactorError, ValueError) as error:
-        yield _Seen(name, frame, None, None, str(error))
+def _writer(output: Path, what: str, writers: Mapping[str, Writer]) -> Writer:
+    """The writer for the suffix of `output`; FaceFactorError where there is none."""
+    suffix = output.suffix.lower()
+    if suffix not in writers:
+        raise FaceFactorError(f"{output}: {what} are written as {', '.join(writers)}, not {suffix}")
+    return writers[suffix]
 
 
-@torch.inference_mode()
-def _encode(model: FaceModel, stream: Iterable[_Seen]) -> Iterator[Row]:
-    """Rows in the order of the faces; codes are computed for `BATCH` faces at a time."""
-    waiting: list[_Seen] = []
-    for seen in stream:
-        waiting.append(seen)
-        if sum(one.face is not None for one in waiting) == BATCH:
-            yield from _rows(model, waiting)
-            waiting = []
-    yield from _rows(model, waiting)
-
-
-def _rows(model: FaceModel, seen: Sequence[_Seen]) -> Iterator[Row]:
-    faces = [one.face for one in seen if one.face is not None]
-    codes: dict[str, NDArray[np.float32]] = {}
-    if faces:
-        crops = torch.cat([face.cut(model.spec)[0] for face in faces])
-        encoded = model.encode(crops).codes
-        codes = {name: code.flatten(1).float().numpy() for name, code in encoded.items()}
-    position = 0
-    for one in seen:
-        row: Row = {"file": one.file, "frame": one.frame, "face": one.number, "error": one.error}
-        if one.face is not None:
-            box = map(float, one.face.found.box)
-            row |= dict(zip(("left", "top", "right", "bottom"), box, strict=True))
-            row["confidence"] = float(one.face.found.confidence)
-            row |= {name: code[position] for name, code in codes.items()}
-            position += 1
-        yield row
-
-
-def _schema(spec: ModelSpec, about: Mapping[str, str]) -> pa.Schema:
-    plain = [
-        ("file", pa.string()),
-        ("frame", pa.int64()),
-        ("face", pa.int32()),
-        *[(name, pa.float32()) for name in ("left", "top", "right", "bottom", "confidence")],
-        ("error", pa.string()),
-    ]
-    codes = [
-        (name, pa.list_(pa.float32(), int(np.prod(factor.shape))))
-        for name, factor in spec.factors.items()
-    ]
-    return pa.schema([*plain, *codes], metadata={"facefactor": json.dumps(dict(about))})
-
-
-def _write_parquet(
-    path: Path, rows: Iterable[Row], spec: ModelSpec, about: Mapping[str, str]
-) -> int:
+def _write_parquet(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
     """Number of faces written."""
-    schema, faces = _schema(spec, about), 0
+    faces = 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         group: list[Row] = []
         for row in rows:
@@ -208,10 +176,11 @@ def _table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _write_csv(path: Path, rows: Iterable[Row], spec: ModelSpec, about: Mapping[str, str]) -> int:
-    sizes = {name: int(np.prod(factor.shape)) for name, factor in spec.factors.items()}
-    plain = [name for name in _schema(spec, about).names if name not in sizes]
-    wide = {name: [f"{name}_{index}" for index in range(size)] for name, size in sizes.items()}
+def _write_csv(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
+    """A list of numbers becomes a column for each, all of them last."""
+    lists = {field.name: field.type.list_size for field in schema if _is_list(field)}
+    plain = [name for name in schema.names if name not in lists]
+    wide = {name: [f"{name}_{index}" for index in range(size)] for name, size in lists.items()}
     faces = 0
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv_module.DictWriter(
@@ -228,19 +197,37 @@ def _write_csv(path: Path, rows: Iterable[Row], spec: ModelSpec, about: Mapping[
     return faces
 
 
-def _write_npz(path: Path, rows: Iterable[Row], spec: ModelSpec, about: Mapping[str, str]) -> int:
+def _is_list(field: pa.Field) -> bool:
+    return bool(pa.types.is_fixed_size_list(field.type))
+
+
+def _write_json(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
+    """A list with a line for each row, all columns in each, null where there is nothing."""
+    faces, before = 0, "\n"
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write("[")
+        for row in rows:
+            whole = {name: row.get(name) for name in schema.names}
+            file.write(before + json.dumps(whole, ensure_ascii=False, allow_nan=False))
+            faces, before = faces + (row["error"] is None), ",\n"
+        file.write("\n]\n")
+    return faces
+
+
+def _write_npz(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
     """Arrays of the rows with a face; the errors as `failed_file` and `failed_error`."""
     every = list(rows)
     good = [row for row in every if row["error"] is None]
     bad = [row for row in every if row["error"] is not None]
     arrays: dict[str, Any] = {
         name: np.array([row[name] for row in good])
-        for name in ("file", "face", "left", "top", "right", "bottom", "confidence", *spec.factors)
+        for name in schema.names
+        if name not in ("frame", "error")
     }
     arrays["frame"] = np.array([-1 if row["frame"] is None else row["frame"] for row in good])
     arrays["failed_file"] = np.array([row["file"] for row in bad], dtype=str)
     arrays["failed_error"] = np.array([row["error"] for row in bad], dtype=str)
-    arrays["about"] = np.array(json.dumps(dict(about)))
+    arrays["about"] = np.array(schema.metadata[b"facefactor"].decode())
     with atomic_path(path) as temporary:
         _save_arrays(temporary, arrays)
     return len(good)

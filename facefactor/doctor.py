@@ -6,7 +6,7 @@ import importlib.util
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -19,6 +19,13 @@ from packaging.requirements import Requirement
 from facefactor.checkpoints import CheckpointError, load
 from facefactor.errors import FaceFactorError
 from facefactor.perception.mtcnn import WEIGHTS_SHA256, load_network
+from facefactor.perception.packaged import (
+    INSTRUMENTS,
+    packaged_instrument,
+    packaged_landmarks,
+    packaged_recogniser,
+)
+from facefactor.perception.state_dicts import InstrumentError
 
 LOW_DISK = 2.0  # gigabytes; a training run keeps a few checkpoints and sample sheets
 _CODECS: dict[str, Callable[[], object]] = {
@@ -52,6 +59,7 @@ def examine(folder: Path | None = None) -> list[Check]:
         lambda: [_gpu()],
         lambda: [_detector()],
         lambda: weights(Path(str(resources.files("facefactor"))) / "weights"),
+        instruments,
         lambda: [_video()],
         lambda: [disk(here)],
     ]
@@ -106,6 +114,30 @@ def weights(folder: Path) -> list[Check]:
         else:
             seen = f"{file.name}: {header.method}, preset {header.preset}, hash as it should be"
             checks.append(Check("weights", "ok", seen))
+    return checks
+
+
+def instruments() -> list[Check]:
+    """Do the packaged instruments read?"""
+    checks = []
+    loaders: Mapping[str, Callable[[], object]] = {
+        "landmarks": packaged_landmarks,
+        "recogniser": packaged_recogniser,
+    }
+    for name in INSTRUMENTS:
+        try:
+            file = packaged_instrument(name)
+        except InstrumentError:
+            advice = f"train it (facefactor train {name}); its place is weights/instruments"
+            checks.append(Check(name, "warn", "does not come with this install", advice))
+            continue
+        try:
+            network = loaders[name]()
+        except InstrumentError as error:
+            checks.append(Check(name, "fail", str(error), "install facefactor again"))
+        else:
+            seen = f"{file.name}: {type(network).__name__}, reads as it should"
+            checks.append(Check(name, "ok", seen))
     return checks
 
 

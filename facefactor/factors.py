@@ -10,6 +10,18 @@ from torch import Tensor
 
 FactorName = Literal["identity", "expression", "pose", "illumination"]
 
+# Their names everywhere; a place in it is the number of an expression in a training batch.
+EXPRESSIONS = (
+    "neutral",
+    "happiness",
+    "sadness",
+    "surprise",
+    "fear",
+    "disgust",
+    "anger",
+    "contempt",
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Factors:

@@ -20,6 +20,7 @@ class Stage:
     samples: Literal["pairs", "faces", "labelled"]
     images: int  # training images the stage sees
     batch_size: int  # images a step
+    needs_landmarks: bool = False  # without any it would learn nothing, or not what it is for
 
     @property
     def steps(self) -> int:

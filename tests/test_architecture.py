@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "editing": {"factors", "geometry"},
     "perception": {"nn", "geometry", "images", "videos"},
     "methods": {"factors", "stages", "nn", "geometry", "losses", "perception"},
-    "data": {"images", "videos", "perception", "geometry"},
+    "data": {"factors", "images", "videos", "perception", "geometry"},
     "checkpoints": {"factors", "methods"},
     "training": {
         "instruments",
@@ -45,7 +45,10 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "evaluation": {"factors", "editing", "data", "geometry", "perception", "images"},
     "photo_edits": {"factors", "editing", "images", "videos", "perception", "geometry"},
     "sheets": {"images", "videos"},
-    "batch": {"factors", "editing", "images", "videos", "perception", "photo_edits"},
+    "face_expressions": {"factors", "images", "perception", "geometry", "photo_edits"},
+    "face_verification": {"images", "perception", "photo_edits"},
+    "streams": {"factors", "images", "videos", "photo_edits"},
+    "batch": {"factors", "perception", "streams", "face_expressions"},
     "protocols": {"factors", "editing", "images", "perception", "data"}
     | {"methods", "checkpoints", "evaluation"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"},
@@ -53,7 +56,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "export": {"factors", "checkpoints", "photo_edits", "demo"},
     "api": VOCABULARY
     | {"editing", "perception", "data", "methods", "checkpoints", "training"}
-    | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor", "export"},
+    | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor", "export"}
+    | {"streams", "face_expressions", "face_verification"},
     "cli": {"api"},
     "web": {"api"},
     "__init__": {"api", "factors", "editing", "images"},

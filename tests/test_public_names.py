@@ -10,15 +10,19 @@ import pytest
 import facefactor
 
 PUBLIC = [
+    "Expressions",
     "FaceFactorError",
     "FaceModel",
     "FactorSpec",
     "Factors",
     "ModelSpec",
     "PhotoFace",
+    "Verification",
     "__version__",
     "encode_face",
     "evaluate",
+    "express",
+    "expressions",
     "frontalize_face",
     "load",
     "neutral_face",
@@ -27,6 +31,8 @@ PUBLIC = [
     "read_photo",
     "train",
     "transfer_face",
+    "verify",
+    "verify_faces",
     "write_image",
 ]
 

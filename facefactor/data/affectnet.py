@@ -20,18 +20,8 @@ from facefactor.data.listing import (
     label_file,
     match_labels,
 )
-from facefactor.data.records import DataError, FaceRecord, Points, Split
+from facefactor.data.records import EXPRESSION_ORDER, DataError, FaceRecord, Points, Split
 
-AFFECTNET_ORDER = (
-    "neutral",
-    "happiness",
-    "sadness",
-    "surprise",
-    "fear",
-    "disgust",
-    "anger",
-    "contempt",
-)
 _NOT_EXPRESSIONS = ("8", "9", "10")  # none, uncertain, no face
 _COLUMNS = (
     "subDirectory_filePath",
@@ -117,10 +107,11 @@ def _annotated(file: Path) -> str:
 
 
 def _expression(number: str, where: str) -> str:
-    if not number.isdecimal() or int(number) >= len(AFFECTNET_ORDER):
-        known = ", ".join(f"{i} {name}" for i, name in enumerate(AFFECTNET_ORDER))
+    order = EXPRESSION_ORDER["affectnet"]
+    if not number.isdecimal() or int(number) >= len(order):
+        known = ", ".join(f"{i} {name}" for i, name in enumerate(order))
         raise DataError(f"{where}: expected one of {known}; found {number!r}")
-    return AFFECTNET_ORDER[int(number)]
+    return order[int(number)]
 
 
 def _five_points(text: str, where: str) -> Points:

@@ -19,19 +19,8 @@ from facefactor.data.listing import (
     is_photo,
     label_file,
 )
-from facefactor.data.records import DataError, FaceRecord, Points
+from facefactor.data.records import EXPRESSION_ORDER, DataError, FaceRecord, Points
 
-# Of `Emotion/*_emotion.txt`, from 0 on. No sequence is labelled 0, as all begin neutral.
-CKPLUS_ORDER = (
-    "neutral",
-    "anger",
-    "contempt",
-    "disgust",
-    "fear",
-    "happiness",
-    "sadness",
-    "surprise",
-)
 # CK+48 was cropped alike: on each axis half of its faces lie within 0.5 px of these at the eyes and
 # 1.7 px at the mouth. Medians over the faces `perception.mtcnn` finds in 164 images, one of every
 # second person and class, and in their mirror images, enlarged four times (it finds them all),
@@ -153,12 +142,13 @@ def _frames(sequence: Path, clip: str) -> list[Path]:
 
 def _emotion(file: Path) -> str:
     """The expression in a label file, which is one number, "   3.0000000e+00"."""
+    order = EXPRESSION_ORDER["ckplus"]
     text = file.read_text(encoding="utf-8").strip()
     try:
         number = float(text)
     except ValueError:
         number = -1.0
-    if number not in range(1, len(CKPLUS_ORDER)):
-        known = ", ".join(f"{i} {name}" for i, name in enumerate(CKPLUS_ORDER) if i)
+    if number not in range(1, len(order)):
+        known = ", ".join(f"{i} {name}" for i, name in enumerate(order) if i)
         raise DataError(f"{file}: expected one of {known}; found {text!r}")
-    return CKPLUS_ORDER[int(number)]
+    return order[int(number)]

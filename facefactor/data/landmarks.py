@@ -18,6 +18,15 @@ Landmarks = NDArray[np.float32]  # (68, 2): x, y; iBUG order (geometry.landmarks
 _KINDS = {"names": "U", "landmarks68": "f", "found": "b"}  # numpy's letters of their types
 
 
+def landmarks_file(data: Path, folder: Path) -> Path | None:
+    """The file in `folder` for a data set's folder: NAME.npz, NAME being that folder or the one
+    above it (RAF-DB/basic); None where there is none."""
+    for name in (data.resolve().name, data.resolve().parent.name):
+        if (folder / f"{name}.npz").is_file():
+            return folder / f"{name}.npz"
+    return None
+
+
 def read_landmarks(file: Path | str) -> dict[str, Landmarks]:
     """A file of pseudo-labels: photo name -> landmarks in the photo's pixels, centres at integers.
 

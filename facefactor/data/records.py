@@ -9,23 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from facefactor.errors import FaceFactorError
+from facefactor.factors import EXPRESSIONS
 
 Split = Literal["train", "valid", "test"]
 Points = tuple[tuple[float, float], ...]  # (x, y) in the photo's pixels
 
-EXPRESSIONS = (
-    "neutral",
-    "happiness",
-    "sadness",
-    "surprise",
-    "fear",
-    "disgust",
-    "anger",
-    "contempt",
-)
-
 # The order in which each data set numbers its classes, from its first number on. "rafdb" starts
-# at 1; the others at 0. "ferplus" is the order of its vote columns.
+# at 1; the others at 0. "ferplus" is the order of its vote columns; "ckplus" that of its label
+# files, where no sequence has the number 0, as all begin neutral.
 EXPRESSION_ORDER: dict[str, tuple[str, ...]] = {
     "rafdb": ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"),
     "fer2013": ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"),
@@ -38,6 +29,17 @@ EXPRESSION_ORDER: dict[str, tuple[str, ...]] = {
         "disgust",
         "fear",
         "contempt",
+    ),
+    "affectnet": EXPRESSIONS,
+    "ckplus": (
+        "neutral",
+        "anger",
+        "contempt",
+        "disgust",
+        "fear",
+        "happiness",
+        "sadness",
+        "surprise",
     ),
 }
 

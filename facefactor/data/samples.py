@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facefactor.data.records import EXPRESSIONS, FaceRecord
+from facefactor.data.records import FaceRecord
+from facefactor.factors import EXPRESSIONS
 from facefactor.geometry.flow import random_flow, warp
 from facefactor.geometry.landmarks import mirror_landmarks
 
@@ -40,7 +41,8 @@ class FacePairs(Dataset[Tensor]):
 
     Args:
         faces: (N, S, S, 3) uint8.
-        records: N of them; `clip`, else `subject`, says which photos show one person.
+        records: N of them; `clip`, else `subject`, says which photos show one person, so the names
+            of several data sets must not be confusable.
         strangers: pair each face with any other face instead (stage 2 of FaceCycle).
     """
 
@@ -191,14 +193,9 @@ def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
 
 def number_subjects(records: Sequence[FaceRecord]) -> NDArray[np.int64]:
     """(N,) numbers from 0 for the people of the records, in order of their names; -1: unknown."""
-    keys = [_person(record) for record in records]
-    numbers = {key: number for number, key in enumerate(sorted({key for key in keys if key}))}
-    return np.array([numbers[key] if key else -1 for key in keys], np.int64)
-
-
-def _person(record: FaceRecord) -> tuple[str, str] | None:
-    """Two data sets may number their people alike, so a folder goes with the name."""
-    return (str(record.path.parent), record.subject) if record.subject else None
+    names = {record.subject for record in records if record.subject}
+    numbers = {name: number for number, name in enumerate(sorted(names))}
+    return np.array([numbers[r.subject] if r.subject else -1 for r in records], np.int64)
 
 
 def deform(faces: Tensor) -> Tensor:
@@ -217,17 +214,12 @@ def match_colour(face: NDArray[np.uint8], like: NDArray[np.uint8]) -> NDArray[np
 
 def _photos_of_same_person(records: Sequence[FaceRecord]) -> list[NDArray[np.int64]]:
     """For each record, the indices of the other photos of its clip, or of its subject."""
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-    keys: list[tuple[str, str] | None] = []
-    for index, record in enumerate(records):
-        name = record.clip or record.subject
-        # two data sets may number their people alike
-        keys.append(
-            (str(record.path.parent) if record.clip is None else "", name) if name else None
-        )
-        if (key := keys[-1]) is not None:
-            groups[key].append(index)
+    groups: dict[str, list[int]] = defaultdict(list)
+    names = [record.clip or record.subject for record in records]
+    for index, name in enumerate(names):
+        if name:
+            groups[name].append(index)
     return [
-        np.array([other for other in (groups[key] if key else []) if other != index], np.int64)
-        for index, key in enumerate(keys)
+        np.array([other for other in (groups[name] if name else []) if other != index], np.int64)
+        for index, name in enumerate(names)
     ]

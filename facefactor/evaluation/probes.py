@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facefactor.data.records import EXPRESSIONS
 from facefactor.evaluation.tables import ResultTable, Score, class_numbers, count_confusion
+from facefactor.factors import EXPRESSIONS
 
 Recipe = Literal["published", "standardised"]
 
@@ -74,10 +74,7 @@ def expression_probe(
     return ResultTable(
         protocol=f"expression probe, {recipe} recipe",
         dataset=dataset,
-        scores=(
-            Score("accuracy", 100 * confusion.accuracy, "%", published),
-            Score("class mean", 100 * confusion.class_mean, "%"),
-        ),
+        scores=confusion.scores(published),
         model=model,
         n=len(truth),
         seed=seed,

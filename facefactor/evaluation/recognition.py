@@ -92,10 +92,7 @@ def expression_recognition(
     return ResultTable(
         protocol="expression recognition",
         dataset=dataset,
-        scores=(
-            Score("accuracy", 100 * confusion.accuracy, "%", published),
-            Score("class mean", 100 * confusion.class_mean, "%"),
-        ),
+        scores=confusion.scores(published),
         model=model,
         n=len(truth),
         seed=seed,

@@ -47,6 +47,13 @@ class Confusion:
         present = photos > 0
         return float((counts.diagonal()[present] / photos[present]).mean())
 
+    def scores(self, published: float | None = None) -> tuple[Score, Score]:
+        """Accuracy and class mean in %; `published` is the paper's accuracy."""
+        return (
+            Score("accuracy", 100 * self.accuracy, "%", published),
+            Score("class mean", 100 * self.class_mean, "%"),
+        )
+
     def to_markdown(self) -> str:
         rows = [["true \\ said", *self.classes]]
         rows += [

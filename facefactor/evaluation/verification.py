@@ -108,3 +108,29 @@ def equal_error_rate(similarity: Tensor, same: Tensor) -> float:
         return float(false_alarms[after])
     share = -excess[after - 1] / (excess[after] - excess[after - 1])
     return float(false_alarms[after - 1] + share * (false_alarms[after] - false_alarms[after - 1]))
+
+
+def threshold_at(similarity: Tensor, same: Tensor, false_match_rate: float) -> float:
+    """The lowest similarity at and above which at most this share of "different" is taken for same.
+
+    Args:
+        similarity, same: (P,).
+        false_match_rate: in [0, 1).
+
+    Raises:
+        ValueError: no pair of different people, or a rate outside of [0, 1).
+    """
+    others = similarity[~same].sort(descending=True).values
+    if not len(others) or not 0 <= false_match_rate < 1:
+        raise ValueError(
+            f"needs pairs of different people and a rate in [0, 1), got {len(others)} pairs and "
+            f"{false_match_rate}"
+        )
+    highest_refused = others[int(false_match_rate * len(others))]
+    return float(torch.nextafter(highest_refused, torch.tensor(torch.inf, dtype=others.dtype)))
+
+
+def error_rates(similarity: Tensor, same: Tensor, threshold: float) -> tuple[float, float]:
+    """Shares of different pairs taken for same, and of same pairs taken for different."""
+    taken = similarity >= threshold
+    return taken[~same].double().mean().item(), (~taken)[same].double().mean().item()

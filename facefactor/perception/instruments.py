@@ -11,15 +11,11 @@ from pathlib import Path
 
 from torch import nn
 
-from facefactor.errors import FaceFactorError
 from facefactor.perception.recognition import FeatureMaps, load_mobilefacenet
+from facefactor.perception.state_dicts import InstrumentError
 from facefactor.perception.vgg import NormalisedForVGG, load_vgg19
 
 _LOSS_LAYERS = ("conv2_1", "conv3_1", "conv4_1")
-
-
-class InstrumentError(FaceFactorError, ValueError):
-    """A frozen network that is asked for and not at hand; says which file and where to put it."""
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facefactor.nn.blocks import NormalisedBlock
 from facefactor.nn.imagenet import ImageNetSpace
+from facefactor.perception.state_dicts import InstrumentError, read_state_dict
 
 _CELLS = 14  # a side of the maps that the landmarks are read from
 
@@ -72,16 +72,15 @@ def load_landmark_network(path: Path) -> LandmarkNetwork:
     """The trained network from its state dict (safetensors), in eval mode.
 
     Raises:
-        FileNotFoundError: nothing at `path`.
-        ValueError: the tensors are not those of this network.
+        InstrumentError: nothing at `path`, or the tensors are not those of this network.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file")
-    network = LandmarkNetwork()
+    network, tensors = LandmarkNetwork(), read_state_dict(path)
     try:
-        network.load_state_dict(load_file(path))
+        network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ValueError(f"{path}: not a state dict of the landmark network ({error})") from error
+        raise InstrumentError(
+            f"{path}: not a state dict of the landmark network ({error})"
+        ) from error
     return network.eval()
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facefactor.nn.imagenet import ImageNetSpace
 from facefactor.nn.resnet import IResNet18
+from facefactor.perception.state_dicts import InstrumentError, read_state_dict
 
 _STEM = 64  # channels of the first convolution at width 1
 # (expansion, channels in units of the stem's, repeats, stride of the first)
@@ -145,10 +142,9 @@ def load_mobilefacenet(path: Path) -> MobileFaceNet:
     """Read a MobileFaceNet checkpoint (safetensors); code size and width follow from its shapes.
 
     Raises:
-        FileNotFoundError: nothing at `path`.
-        ValueError: the tensors are not those of this network.
+        InstrumentError: nothing at `path`, or the tensors are not those of this network.
     """
-    return _fill_mobilefacenet(_read_state_dict(path), path)
+    return _fill_mobilefacenet(read_state_dict(path), path)
 
 
 def load_recogniser(path: Path) -> Recogniser:
@@ -160,10 +156,9 @@ def load_recogniser(path: Path) -> Recogniser:
             in them is run.
 
     Raises:
-        FileNotFoundError: nothing at `path`.
-        ValueError: another kind of file, or the tensors of another network.
+        InstrumentError: nothing at `path`, another kind of file, or the tensors of another network.
     """
-    tensors = _read_state_dict(path)
+    tensors = read_state_dict(path)
     if "gdconv.depthwise.weight" in tensors:
         return _fill_mobilefacenet(tensors, path)
     if "layer1.0.prelu.weight" in tensors and "fc.weight" in tensors:
@@ -171,7 +166,7 @@ def load_recogniser(path: Path) -> Recogniser:
         _fill(network, tensors, path, "arcface_torch's iresnet18")
         return network.eval()
     some = ", ".join(sorted(tensors)[:3]) or "no tensors"
-    raise ValueError(
+    raise InstrumentError(
         f"{path}: no face recogniser known here (it holds {some}); expected a MobileFaceNet or "
         "arcface_torch's iresnet18"
     )
@@ -203,31 +198,8 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, expecte
     ]
     if wrong:
         more = f", and {len(wrong) - 1} more of this kind" if len(wrong) > 1 else ""
-        raise ValueError(f"{path}: not {expected} state dict: it {wrong[0]}{more}")
+        raise InstrumentError(f"{path}: not {expected} state dict: it {wrong[0]}{more}")
     network.load_state_dict(tensors)  # float16 weights become float32
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a .safetensors, .pt or .pth file; nothing is unpickled but tensors."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path}: no safetensors file or cut off ({error})") from error
-    if path.suffix not in (".pt", ".pth"):
-        raise ValueError(f"{path}: expected a .safetensors, .pt or .pth file")
-    try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"{path}: not a file of tensors only, or cut off; save the network's state_dict() "
-            f"({error})"
-        ) from error
-    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
-        raise ValueError(f"{path}: no state dict; save the network's state_dict(), nothing around")
-    return dict(tensors)
 
 
 class FeatureMaps(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from facefactor.nn.imagenet import ImageNetSpace
+from facefactor.perception.state_dicts import InstrumentError, read_state_dict
 
 _WIDTHS = {"conv1": (64, 64), "conv2": (128, 128), "conv3": (256,) * 4, "conv4": (512,) * 4}
 _LAYERS = tuple(
@@ -67,33 +68,24 @@ def load_vgg19(layers: tuple[str, ...], path: Path | None, seed: int = 0) -> VGG
     Random weights are the same for the same `seed`.
 
     Raises:
-        FileNotFoundError: nothing at `path`.
-        ValueError: a tensor is missing or has another shape.
+        InstrumentError: nothing at `path`, or a tensor is missing or has another shape.
     """
     if path is None:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return VGG19(layers)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file; expected torchvision's VGG19")
     network = VGG19(layers)
     wanted = network.state_dict()
-    tensors = _read_state_dict(path)
+    tensors = read_state_dict(path)
     if missing := [name for name in wanted if name not in tensors]:
-        raise ValueError(f"{path}: no {missing[0]} here; expected torchvision's VGG19 state dict")
+        raise InstrumentError(
+            f"{path}: no {missing[0]} here; expected torchvision's VGG19 state dict"
+        )
     try:
         network.load_state_dict({name: tensors[name] for name in wanted})
     except RuntimeError as error:
-        raise ValueError(f"{path}: not torchvision's VGG19 state dict ({error})") from error
+        raise InstrumentError(f"{path}: not torchvision's VGG19 state dict ({error})") from error
     return network
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 class NormalisedForVGG(nn.Module):

@@ -20,7 +20,7 @@ from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.crops import crop_faces
 from facefactor.data.held_out import hold_out_people
-from facefactor.data.landmarks import crop_landmarks, read_landmarks
+from facefactor.data.landmarks import crop_landmarks, landmarks_file, read_landmarks
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.data.samples import FacePairs, LabelledFaces
@@ -82,8 +82,11 @@ def train(
         header, tensors = checkpoints.load(start_from)
         checkpoints.fill(model, tensors, start_from)
         begun = header.sha256
-    wanted = getattr(model, "spec", model)  # a method declares its crop there
+    spec = getattr(model, "spec", None)  # an instrument has none: it separates nothing
+    wanted = spec or model
     known = training_faces(data, wanted.crop, wanted.image_size, cache, landmarks)
+    stages = recipes.stages(recipe, model, instrument)
+    _check_landmarks(method, stages, known.landmarks, landmarks)
     if fresh:
         for old in output.glob("progress-*.safetensors"):
             old.unlink()
@@ -92,6 +95,7 @@ def train(
         "recipe": dataclasses.asdict(recipe),
         "start_from": begun,
         "recogniser": hashlib.sha256(recogniser.read_bytes()).hexdigest() if recogniser else "",
+        "landmarks": hashlib.sha256(known.landmarks.tobytes()).hexdigest() if landmarks else "",
         "data": {name: split_hash(part) for name, part in _by_name(data, known.records).items()},
     }
     output.mkdir(parents=True, exist_ok=True)
@@ -107,7 +111,6 @@ def train(
             known.faces, known.records, stage.batch_size // 2, seed, strangers=strangers
         )
 
-    stages = recipes.stages(recipe, model, instrument)
     run_stages(
         stages,
         samples,
@@ -116,7 +119,7 @@ def train(
         settings,
         callbacks=lambda stage, start: (
             [SampleSheets(output / "samples", known.held_out, stage, start)]
-            if hasattr(model, "spec")  # an instrument draws nothing
+            if spec  # an instrument draws nothing
             else []
         ),
         precision="bf16-mixed" if _has_bf16() else "32-true",
@@ -124,8 +127,8 @@ def train(
     path = output / "model.safetensors"
     seen = {stage.name: stage.steps * stage.batch_size for stage in stages}
     settled = json.loads(json.dumps(dataclasses.asdict(recipe)))
-    if hasattr(model, "spec"):
-        header = CheckpointHeader(method, preset, settled, model.spec, seen)
+    if spec:
+        header = CheckpointHeader(method, preset, settled, spec, seen)
         checkpoints.save(path, model.state_dict(), header)
     else:
         described = {"network": method, "preset": preset, "recipe": settled, "seen": seen}
@@ -190,22 +193,44 @@ def training_faces(
         strangers = set(people)
         rows = np.array([record not in strangers for record in cut.records])
         faces.append(np.asarray(cut.faces)[rows])
-        records += kept
+        records += [_of_data_set(name, record) for record in kept]
         points.append(_landmarks_of(folder, kept, crop, landmarks))
         if people and not len(held_out):
             held_out = np.asarray(cut.faces)[~rows][:64]
     return TrainingFaces(np.concatenate(faces), records, np.concatenate(points), held_out)
 
 
+def _of_data_set(name: str, record: FaceRecord) -> FaceRecord:
+    """Two data sets may number their people alike, so the data set goes with the name."""
+    return dataclasses.replace(
+        record,
+        subject=record.subject and f"{name}/{record.subject}",
+        clip=record.clip and f"{name}/{record.clip}",
+    )
+
+
 def _landmarks_of(
     data: Path, records: Sequence[FaceRecord], crop: str, folder: Path | None
 ) -> NDArray[np.float32]:
-    """From NAME.npz, NAME being the data set's folder or the one above it (RAF-DB/basic)."""
-    if folder is not None:
-        for name in (data.resolve().name, data.resolve().parent.name):
-            if (folder / f"{name}.npz").is_file():
-                return crop_landmarks(records, read_landmarks(folder / f"{name}.npz"), crop)
+    file = landmarks_file(data, folder) if folder else None
+    if file is not None:
+        return crop_landmarks(records, read_landmarks(file), crop)
     return np.full((len(records), 68, 2), np.nan, np.float32)
+
+
+def _check_landmarks(
+    method: str, stages: Sequence[Stage], known: NDArray[np.float32], folder: Path | None
+) -> None:
+    """TrainingError if landmarks are asked for, or a stage lives on them, and no face has any."""
+    if not np.isnan(known).all():
+        return
+    advice = "name a folder with a DATASET.npz for at least one data set (--landmarks DIR)"
+    if folder is not None:
+        raise TrainingError(f"{folder} has landmarks of none of the data sets; {advice}")
+    if any(stage.needs_landmarks for stage in stages):
+        raise TrainingError(
+            f"{method} learns from 68 landmarks a photo and none are given; {advice}"
+        )
 
 
 def _by_name(data: Mapping[str, Path], records: Sequence[FaceRecord]) -> dict[str, Any]:

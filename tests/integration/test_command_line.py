@@ -20,7 +20,10 @@ from facefactor.cli import main
 from facefactor.demo import portrait_paths
 from facefactor.images import read_photo, write_image
 from facefactor.methods.facecycle.recipe import PRESETS, build
+from facefactor.perception import packaged
 from facefactor.photo_edits import edit_face, read_faces
+from facefactor.videos import write_video
+from tests.small_networks import MEASURED, save_ipdfer, save_landmarks, save_recogniser
 
 
 @pytest.fixture(scope="module")
@@ -195,8 +198,6 @@ def test_wrong_weights_are_told(hopper, tmp_path, capsys):
 
 
 def test_a_video_is_a_row_a_frame(hopper, weights, tmp_path):
-    from facefactor.videos import write_video
-
     frame = read_photo(hopper)[:480, :480]
     write_video(tmp_path / "clip.mp4", [frame, frame[:, ::-1].copy(), 0 * frame], fps=5)
     out = tmp_path / "codes.parquet"
@@ -204,3 +205,143 @@ def test_a_video_is_a_row_a_frame(hopper, weights, tmp_path):
     rows = pq.read_table(out).to_pylist()
     assert [row["frame"] for row in rows] == [0, 1, 2]
     assert rows[2]["error"] is not None  # a black frame is a row too
+
+
+# express and verify
+
+
+@pytest.fixture(scope="module")
+def ipdfer(tmp_path_factory) -> Path:
+    return save_ipdfer(tmp_path_factory.mktemp("ipdfer") / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def instrument_files(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("instruments")
+    save_landmarks(folder / "landmarks.safetensors")
+    save_recogniser(folder / "recogniser.safetensors")
+    return folder
+
+
+@pytest.fixture
+def instruments(instrument_files, monkeypatch) -> Path:
+    monkeypatch.setattr(packaged, "FOLDER", instrument_files)
+    return instrument_files
+
+
+@pytest.fixture(scope="module")
+def mixed(hopper, collins, tmp_path_factory) -> Path:
+    """Two people in one photo, one in another, a film, and three files without a face."""
+    folder = tmp_path_factory.mktemp("mixed")
+    a, b = read_photo(hopper)[:400, 60:460], read_photo(collins)[:400, 40:440]
+    write_image(folder / "two.png", np.concatenate([a, b], axis=1))
+    write_image(folder / "one.jpg", b)
+    write_video(folder / "clip.mp4", [b, 0 * b], fps=5)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 nothing")
+    (folder / "empty.png").touch()
+    write_image(folder / "cat.png", skimage_data.chelsea())
+    return folder
+
+
+COLUMNS = [
+    *("file", "frame", "face", "left", "top", "right", "bottom", "confidence"),
+    *("expression", "probability"),
+    *("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger"),
+    *("yaw_deg", "pitch_deg", "roll_deg", "error"),
+]
+
+
+def test_express_writes_the_same_rows_as_json_csv_and_parquet(mixed, ipdfer, instruments, tmp_path):
+    for suffix in ("json", "csv", "parquet"):
+        out = tmp_path / f"faces.{suffix}"
+        assert run("express", mixed, "-o", out, "-m", ipdfer) == 3
+    assert len(list(tmp_path.iterdir())) == 3  # nothing temporary is left
+    rows = json.loads((tmp_path / "faces.json").read_text(encoding="utf-8"))
+    assert all(list(row) == COLUMNS for row in rows)
+    by_file: dict[str, list[dict]] = {}
+    for row in rows:
+        by_file.setdefault(Path(row["file"]).name, []).append(row)
+    assert list(by_file) == sorted(by_file)
+    counts = {name: sum(row["error"] is None for row in found) for name, found in by_file.items()}
+    assert counts["two.png"] >= 2 and counts["one.jpg"] >= 1 and counts["clip.mp4"] >= 1
+    for name in ("broken.jpg", "empty.png", "cat.png"):
+        (row,) = by_file[name]
+        assert name in row["error"] and row["expression"] is None and row["yaw_deg"] is None
+    dark = by_file["clip.mp4"][-1]
+    assert dark["frame"] == 1 and "clip.mp4, frame 1: no face found" in dark["error"]
+    for row in (row for row in rows if row["error"] is None):
+        classes = {name: row[name] for name in COLUMNS[10:17]}
+        assert sum(classes.values()) == pytest.approx(1, abs=1e-5)
+        assert row["probability"] == max(classes.values()) == classes[row["expression"]]
+        assert row["right"] > row["left"] and abs(row["yaw_deg"]) < 0.01  # of the mean face
+    table = pq.read_table(tmp_path / "faces.parquet")
+    assert table.column_names == COLUMNS
+    assert json.loads(table.schema.metadata[b"facefactor"])["model"] == "ipdfer"
+    for row, same in zip(rows, table.to_pylist(), strict=True):
+        for name, value in same.items():
+            close = pytest.approx(value, rel=1e-6, abs=1e-6) if isinstance(value, float) else value
+            assert row[name] == close  # Parquet has float32
+    with open(tmp_path / "faces.csv", newline="", encoding="utf-8") as file:
+        read = list(csv.DictReader(file))
+    assert list(read[0]) == COLUMNS
+    for row, same in zip(rows, read, strict=True):
+        assert {k: "" if v is None else str(v) for k, v in row.items()} == same
+
+
+def test_express_on_the_screen(mixed, ipdfer, instruments, capsys):
+    words = ("-m", ipdfer, "--face", "largest")
+    assert run("express", mixed / "one.jpg", mixed / "cat.png", mixed / "clip.mp4", *words) == 3
+    printed = capsys.readouterr()
+    photo, frame = printed.out.splitlines()
+    assert photo.startswith(f"{mixed / 'one.jpg'}  face 0  ") and "  yaw +" in photo.replace(
+        "-", "+"
+    )
+    assert frame.startswith(f"{mixed / 'clip.mp4'}  frame 0  face 0  ") and "  box " in frame
+    errors = [line for line in printed.err.splitlines() if line.startswith("facefactor: ")]
+    assert len(errors) == 2
+    assert "clip.mp4, frame 1: no face found" in errors[0] and "cat.png: no face" in errors[1]
+
+
+def test_express_with_nothing_done_is_exit_one(mixed, ipdfer, instruments, tmp_path, capsys):
+    out = tmp_path / "none.json"
+    assert run("express", mixed / "cat.png", "-o", out, "-m", ipdfer) == 1
+    (row,) = json.loads(out.read_text(encoding="utf-8"))
+    assert "cat.png: no face found" in row["error"]
+    assert run("express", mixed / "cat.png", "-m", ipdfer) == 1
+    assert run("express", mixed / "one.jpg", "-m", "facecycle") == 1
+    assert "facecycle does not tell expressions apart" in capsys.readouterr().err
+
+
+def test_verify_answers(hopper, collins, instruments, tmp_path, monkeypatch, capsys):
+    assert run("verify", hopper, hopper) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "the same person: similarity 1.000, threshold 0.250"
+    assert second == (
+        "measured on 6,000 pairs of LFW: 0.10% of different people are taken for one, "
+        "3.25% of the same person for two"
+    )
+    assert run("verify", hopper, collins, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["first"] == hopper and told["second"] == collins
+    assert told["same_person"] == (told["similarity"] >= 0.25)
+    assert {name: told[name] for name in MEASURED} == MEASURED
+    save_recogniser(tmp_path / "recogniser.safetensors", None)
+    monkeypatch.setattr(packaged, "FOLDER", tmp_path)
+    assert run("verify", hopper, hopper) == 0
+    assert capsys.readouterr().out == (
+        "similarity 1.000; no threshold was measured for this recogniser\n"
+    )
+
+
+def test_verify_without_a_face_or_a_recogniser_is_exit_one(
+    hopper, mixed, instruments, tmp_path, monkeypatch, capsys
+):
+    assert run("verify", hopper, mixed / "cat.png") == 1
+    assert run("verify", hopper, mixed / "empty.png") == 1
+    assert run("verify", hopper) == 2
+    monkeypatch.setattr(packaged, "FOLDER", tmp_path)
+    assert run("verify", hopper, hopper, "--json") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    for reason in ("cat.png: no face found", "empty.png: is empty", "facefactor train recogniser"):
+        assert reason in printed.err

@@ -1,14 +1,16 @@
 """From folders of photos to a weights file, for a network that is an instrument."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from facefactor.perception.instruments import InstrumentError
+from facefactor.data.samples import number_subjects
 from facefactor.perception.recognition import IResNet18, load_recogniser
+from facefactor.perception.state_dicts import InstrumentError
 from facefactor.training.run import TrainingError
 from facefactor.training.train import train, training_faces
 
@@ -72,3 +74,49 @@ def test_what_a_method_begins_with_is_asked_for(celeba, tmp_path, monkeypatch):
 def test_what_cannot_be_trained_is_named(celeba, tmp_path):
     with pytest.raises(TrainingError, match="no method 'portrait'; there are facecycle, .*recog"):
         train("portrait", {"celeba": celeba}, tmp_path)
+
+
+def test_a_training_that_lives_on_landmarks_asks_for_them(celeba, tmp_path):
+    """Without any it would run for hours and learn nothing."""
+    data, small = {"celeba": celeba}, {"batch_size": "2", "images": "2"}
+    with pytest.raises(TrainingError, match="landmarks learns from 68 landmarks a photo and none"):
+        train("landmarks", data, tmp_path / "a", changes=small, cache=tmp_path)
+    with pytest.raises(TrainingError, match=r"nowhere has landmarks of none .*DATASET\.npz"):
+        train(
+            "landmarks", data, tmp_path / "b", changes=small, cache=tmp_path,
+            landmarks=tmp_path / "nowhere",
+        )  # fmt: skip
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
+def test_a_run_does_not_go_on_with_other_landmarks(celeba, tmp_path):
+    data, small = {"celeba": celeba}, {"batch_size": "2", "images": "2"}
+    marks = celeba.parent / "marks"
+    train("landmarks", data, tmp_path, changes=small, cache=tmp_path, landmarks=marks)
+    with np.load(marks / "CelebA.npz") as stored:
+        arrays = dict(stored)
+    other = tmp_path / "other"
+    other.mkdir()
+    np.savez(other / "CelebA.npz", **{**arrays, "landmarks68": arrays["landmarks68"] + 1})
+    with pytest.raises(TrainingError, match="landmarks"):
+        train("landmarks", data, tmp_path, changes=small, cache=tmp_path, landmarks=other)
+
+
+def test_people_of_two_data_sets_are_told_apart_and_folders_of_one_are_not(celeba, tmp_path):
+    """CK+48 keeps a person's photos in a folder per expression; here with a name CelebA has too."""
+    for expression in ("anger", "happy"):
+        (tmp_path / "CK+48" / expression).mkdir(parents=True)
+        for subject in range(2, 12):
+            name = f"S{subject:03d}_001_0000001{len(expression)}.png"
+            Image.new("L", (48, 48)).save(tmp_path / "CK+48" / expression / name)
+    identity = celeba / "identity.txt"
+    before = identity.read_text()
+    identity.write_text(re.sub(r" (\d+)$", lambda n: f" S{int(n[1]):03d}", before, flags=re.M))
+    data = {"celeba": celeba, "ckplus48": tmp_path / "CK+48"}
+    known = training_faces(data, "arcface", 112, tmp_path / "cache")
+    identity.write_text(before)
+    people = number_subjects(known.records)
+    of_ck = np.array([record.path.is_relative_to(tmp_path) for record in known.records])
+    assert not set(people[of_ck]) & set(people[~of_ck])
+    counts = np.bincount(people[of_ck] - people[of_ck].min())
+    assert set(counts) == {2} and len(counts) > 5

@@ -65,4 +65,13 @@ def stages(
             steps=recipe.images // recipe.batch_size,
         )
 
-    return [Stage("landmarks", landmarks, "labelled", recipe.images, recipe.batch_size)]
+    return [
+        Stage(
+            "landmarks",
+            landmarks,
+            "labelled",
+            recipe.images,
+            recipe.batch_size,
+            needs_landmarks=True,
+        )
+    ]

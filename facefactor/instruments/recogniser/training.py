@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from lightning import LightningModule
@@ -20,19 +20,10 @@ from facefactor.perception.frozen import Frozen
 from facefactor.perception.recognition import Recogniser
 
 if TYPE_CHECKING:
+    from facefactor.data.samples import LabelledBatch
     from facefactor.instruments.recogniser.recipe import TermWeights
 
 _MOMENTUM = 0.9  # of SGD, as ArcFace has it
-
-
-class LabelledFaces(Protocol):
-    """What a step reads of its batch."""
-
-    @property
-    def faces(self) -> Tensor: ...  # (N, 3, 112, 112) in [0, 1]
-
-    @property
-    def subject(self) -> Tensor: ...  # (N,) int64 in [0, people), -1 where unknown
 
 
 @dataclass(frozen=True)
@@ -112,7 +103,7 @@ class RecogniserStage(LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    def training_step(self, batch: LabelledFaces, batch_index: int) -> Tensor:
+    def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
         codes = self.model(batch.faces)
         terms = self._distillation_terms(batch.faces, codes)
         if self.weights.margin:

@@ -11,27 +11,17 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from facefactor.factors import EXPRESSIONS
 from facefactor.methods.ipdfer.losses import Weights, class_weights
 from facefactor.methods.ipdfer.model import IPDFER
 from facefactor.methods.ipdfer.networks import Decoder
 from facefactor.nn.resnet import IResNet18
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.head_pose import head_pose, yaw_bins, yaw_of_paper
-from facefactor.perception.instruments import InstrumentError, find_weights
+from facefactor.perception.instruments import find_weights
 from facefactor.perception.recognition import MobileFaceNet, Recogniser, load_recogniser
+from facefactor.perception.state_dicts import InstrumentError
 from facefactor.stages import Stage
-
-# what the expression numbers of a batch mean; `data.records` has the same names
-EXPRESSIONS = (
-    "neutral",
-    "happiness",
-    "sadness",
-    "surprise",
-    "fear",
-    "disgust",
-    "anger",
-    "contempt",
-)
 
 
 @dataclass(frozen=True)
@@ -53,6 +43,7 @@ class Recipe:
     weights: Weights
     # schedule
     batch_size: int  # images a step
+    drawn: int  # of these, line 4 of Algorithm 1 encodes again, draws and judges so many
     images: int  # seen in training
     learning_rate: float
     drop_at: tuple[float, ...]  # shares of training after which the rate falls to a tenth
@@ -81,6 +72,7 @@ _PAPER = Recipe(
         reconstruction=10.0,  # lambda_4
     ),
     batch_size=32,
+    drawn=32,
     images=30 * 12_271,  # 30 epochs of RAF-DB
     learning_rate=1e-4,
     drop_at=(1 / 3, 2 / 3),  # every 10 epochs
@@ -89,9 +81,10 @@ _SMALL = replace(
     _PAPER,
     trunk="mobilefacenet",
     width=0.5,  # 0.55 M parameters, 63 M multiplications a face
-    decoder_channels=(128, 96, 64, 32, 16),  # 4.1 M and 309 M; a step 3,370 M a face
+    decoder_channels=(128, 96, 64, 32, 16),  # 4.1 M and 309 M
     yaw="fitted",
-    images=20 * 12_271,
+    drawn=8,  # a step costs 1,310 M a face; with all 32 drawn it would be 3,370 M
+    images=10 * 12_271,
     learning_rate=3e-4,  # fewer steps
 )
 
@@ -125,9 +118,9 @@ def build(recipe: Recipe, recogniser: Path | None = None) -> IPDFER:
             weights, which a checkpoint replaces on loading: E_id is part of it.
 
     Raises:
-        FileNotFoundError: nothing at `recogniser`.
-        ValueError: it is no recogniser of this trunk and these sizes; or the classes of the recipe
-            are unknown, twice there, or do not go with its other settings.
+        InstrumentError: nothing at `recogniser`, or no recogniser of this trunk and these sizes.
+        ValueError: the classes of the recipe are unknown, twice there, or do not go with its other
+            settings.
     """
     _check_classes(recipe)
     start = None if recogniser is None else _load_trunk(recipe, recogniser)
@@ -187,10 +180,20 @@ def stages(recipe: Recipe, model: IPDFER, instrument: nn.Module | None = None) -
             class_weights(counts, recipe.class_balance),
             recipe.weights,
             recipe.adversary,
+            recipe.drawn,
             Schedule(recipe.learning_rate, drops),
         )
 
-    return [Stage("main", main, "labelled", recipe.images, recipe.batch_size)]
+    return [
+        Stage(
+            "main",
+            main,
+            "labelled",
+            recipe.images,
+            recipe.batch_size,
+            needs_landmarks=bool(recipe.weights.pose),  # pose labels are made of them
+        )
+    ]
 
 
 def build_discriminator(recipe: Recipe, model: IPDFER) -> nn.Module:
@@ -222,7 +225,7 @@ def _load_trunk(recipe: Recipe, path: Path) -> Recogniser:
     try:
         network.load_state_dict(found.state_dict())
     except RuntimeError as error:
-        raise ValueError(
+        raise InstrumentError(
             f"{path}: a {type(found).__name__} with codes of {found.code_size}, where the recipe "
             f"has {recipe.trunk} of width {recipe.width} with codes of {recipe.code_size}; set "
             "trunk, width and code_size to what it is, or give another recogniser"

@@ -56,6 +56,7 @@ class IPDFERStage(LightningModule):
         class_weights: (K,) factors of the real faces of each class in Eq. 5 and 8.
         adversary: whom expression codes must confuse: C_p, which learns from pose codes only
             ("shared", as published), or a classifier that learns pose from expression codes.
+        drawn: line 4 looks at the first so many faces of a batch.
     """
 
     class_of: Tensor
@@ -71,6 +72,7 @@ class IPDFERStage(LightningModule):
         class_weights: Tensor,
         weights: Weights,
         adversary: Literal["shared", "own_head"],
+        drawn: int,
         schedule: Schedule,
     ) -> None:
         super().__init__()
@@ -80,6 +82,7 @@ class IPDFERStage(LightningModule):
         self.recogniser = recogniser
         self.pose_bins = pose_bins
         self.weights = weights
+        self.drawn = drawn
         self.schedule = schedule
         self.neutral_class = model.classes.index("neutral") if weights.draw else -1
         own_head = adversary == "own_head" and model.classify_pose is not None
@@ -137,7 +140,9 @@ class IPDFERStage(LightningModule):
             "recognition": lambda: self.recognition_terms(faces, identity, expression, pose),
             "discriminator": lambda: self.discriminator_terms(faces, expression),
             # encodes again: line 2 has moved the encoders
-            "generator": lambda: self.generator_terms(faces, identity, expression, pose),
+            "generator": lambda: self.generator_terms(
+                *(rows[: self.drawn] for rows in (faces, identity, expression, pose))
+            ),
         }
         loss = torch.stack(
             [

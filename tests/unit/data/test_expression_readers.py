@@ -10,29 +10,16 @@ from facefactor.data.affectnet import read_affectnet
 from facefactor.data.ckplus import CK48_POINTS, read_ckplus, read_ckplus48, read_ckplus_pairs
 from facefactor.data.named_photos import kdef_name, read_kdef, read_sfew
 from facefactor.data.records import DataError
-from facefactor.images import write_image
-
-
-def draw(path: Path, side=48):
-    write_image(path.with_suffix(".png"), np.full((side, side, 3), 128, np.uint8))
-    path.with_suffix(".png").rename(path)
-    return path
-
-
-def write(path: Path, text: str):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
+from tests.made_folders import draw, write
 
 # CK+48
 
 
 @pytest.fixture
 def ck48(tmp_path):
-    draw(tmp_path / "happy/S010_006_00000013.png")
-    draw(tmp_path / "happy/S010_006_00000014.png")
-    draw(tmp_path / "contempt/S138_008_00000007.png")
+    draw(tmp_path / "happy/S010_006_00000013.png", 48, 48)
+    draw(tmp_path / "happy/S010_006_00000014.png", 48, 48)
+    draw(tmp_path / "contempt/S138_008_00000007.png", 48, 48)
     return tmp_path
 
 
@@ -46,7 +33,7 @@ def test_ckplus48(ck48):
 
 
 def test_ckplus48_of_another_size_has_no_fixed_points(tmp_path):
-    draw(tmp_path / "fear/S010_006_00000013.png", side=96)
+    draw(tmp_path / "fear/S010_006_00000013.png", 96, 96)
     assert read_ckplus48(tmp_path)[0].points is None
 
 

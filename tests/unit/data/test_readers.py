@@ -1,7 +1,5 @@
 """Readers on small folders in the official layouts, and what they say about broken ones."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -16,18 +14,7 @@ from facefactor.data.readers import (
     read_rafdb,
 )
 from facefactor.data.records import DataError
-from facefactor.images import write_image
-
-
-def draw(path: Path, width=100, height=100):
-    write_image(path, np.full((height, width, 3), 128, np.uint8))
-    return path
-
-
-def write(path: Path, text: str):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
+from tests.made_folders import draw, write
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import pytest
 
 from facefactor.data.records import (
     EXPRESSION_ORDER,
-    EXPRESSIONS,
     DataError,
     FaceRecord,
     check_disjoint,
@@ -14,6 +13,7 @@ from facefactor.data.records import (
     split_by_subject,
     split_hash,
 )
+from facefactor.factors import EXPRESSIONS
 
 
 def people(count, photos=3):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from facefactor.data.records import EXPRESSIONS
 from facefactor.evaluation.pictures import _CELL_PX, _HEAD_PX, _NAMES_PX, confusion_picture
 from facefactor.evaluation.tables import Confusion
+from facefactor.factors import EXPRESSIONS
 from facefactor.images import read_photo, write_image
 
 

@@ -6,6 +6,8 @@ from facefactor.evaluation.verification import (
     best_threshold,
     cosine,
     equal_error_rate,
+    error_rates,
+    threshold_at,
     verification,
 )
 
@@ -119,3 +121,22 @@ def test_wrong_input_is_named():
         verification(left, right, same, "toy")
     with pytest.raises(ValueError, match=r"\(P, D\) twice"):
         verification(left, right[:, 1:], same, "toy")
+
+
+def test_a_threshold_for_a_rate_of_false_matches_by_hand():
+    """Four different pairs: a quarter of them is one, so the threshold is just above the second."""
+    similarity = torch.tensor([0.1, 0.4, 0.3, 0.2, 0.35, 0.9], dtype=torch.float64)
+    same = torch.tensor([False, False, False, False, True, True])
+    threshold = threshold_at(similarity, same, 0.25)
+    assert 0.3 < threshold < 0.3 + 1e-9
+    assert error_rates(similarity, same, threshold) == (0.25, 0.0)
+    none = threshold_at(similarity, same, 0.0)
+    assert error_rates(similarity, same, none) == (0.0, 0.5)
+    assert error_rates(similarity, same, -1.0) == (1.0, 0.0)
+
+
+def test_a_threshold_needs_different_people_and_a_rate():
+    with pytest.raises(ValueError, match="got 0 pairs"):
+        threshold_at(torch.ones(2), torch.tensor([True, True]), 0.1)
+    with pytest.raises(ValueError, match=r"a rate in \[0, 1\), got 2 pairs and 1.0"):
+        threshold_at(torch.ones(2), torch.tensor([False, False]), 1.0)

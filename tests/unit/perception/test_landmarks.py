@@ -13,6 +13,7 @@ from facefactor.perception.landmarks import (
     interocular_error,
     load_landmark_network,
 )
+from facefactor.perception.state_dicts import InstrumentError
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def test_saved_weights_come_back(network, tmp_path):
     assert not loaded.training
     with torch.inference_mode():
         assert torch.equal(loaded(faces(1)), network(faces(1)))
-    with pytest.raises(FileNotFoundError, match="y.safetensors"):
+    with pytest.raises(InstrumentError, match="y.safetensors: no such"):
         load_landmark_network(tmp_path / "y.safetensors")
     save_file({"stem": torch.zeros(1)}, tmp_path / "z.safetensors")
     with pytest.raises(ValueError, match="z.safetensors: not a state dict"):

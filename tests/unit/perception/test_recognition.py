@@ -14,6 +14,7 @@ from facefactor.perception.recognition import (
     load_mobilefacenet,
     load_recogniser,
 )
+from facefactor.perception.state_dicts import InstrumentError
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +193,7 @@ def test_damaged_files(tmp_path, name, content):
 
 
 def test_no_file_and_no_kind(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.pth"):
+    with pytest.raises(InstrumentError, match="nowhere.pth: no such"):
         load_recogniser(tmp_path / "nowhere.pth")
     (tmp_path / "net.onnx").write_bytes(b"")
     with pytest.raises(ValueError, match="expected a .safetensors, .pt or .pth"):
