@@ -288,7 +288,16 @@ def train(
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="A method's packaged weights, or a weight file.")],
-    protocol: Annotated[list[str], typer.Option("--protocol", "-p", help="Repeatable.")],
+    protocol: Annotated[
+        list[str],
+        typer.Option(
+            "--protocol",
+            "-p",
+            help="expression-probe, expression-map-probe, head-pose, verification, "
+            "neutral-consistency, motion, recognition, recognition-by-yaw, leakage, "
+            "codes-picture, synthesis. Repeatable; the last two need --output.",
+        ),
+    ],
     dataset: Annotated[
         list[str],
         typer.Option("--dataset", "-d", metavar="NAME=FOLDER", callback=_named, help="Repeatable."),

@@ -56,8 +56,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "export": {"factors", "checkpoints", "photo_edits", "demo"},
     "api": VOCABULARY
     | {"editing", "perception", "data", "methods", "checkpoints", "training"}
-    | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor", "export"}
-    | {"streams", "face_expressions", "face_verification"},
+    | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"}
+    | {"export", "streams", "face_expressions", "face_verification"},
     "cli": {"api"},
     "web": {"api"},
     "__init__": {"api", "factors", "editing", "images"},

@@ -5,7 +5,8 @@ A method's figure means something by its distance from these, not from chance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,27 @@ def encode_untrained(
         torch.manual_seed(seed)
         encoder = build().eval()
     return encode_faces(encoder, faces, batch)
+
+
+def majority_class(labels: Sequence[str], classes: Sequence[str]) -> str:
+    """The most frequent label, of equals the first in `classes`.
+
+    Raises:
+        ValueError: no labels, or one that is not among the classes.
+    """
+    if not labels:
+        raise ValueError("there are no labels to find the most frequent of")
+    if unknown := sorted(set(labels) - set(classes)):
+        raise ValueError(f"{unknown[0]!r} is not among the classes {', '.join(classes)}")
+    count = Counter(labels)
+    return max(classes, key=lambda name: count[name])  # max keeps the first of equals
+
+
+def one_answer(name: str, classes: Sequence[str], count: int) -> Tensor:
+    """Scores (count, K) of a classifier that says `name` whatever it sees."""
+    scores = torch.zeros(count, len(classes))
+    scores[:, list(classes).index(name)] = 1
+    return scores
 
 
 def _to_faces(faces: NDArray[np.uint8]) -> Tensor:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
 from facefactor.evaluation.tables import Confusion
+from facefactor.factors import EXPRESSIONS
 from facefactor.images import Photo
 
 _CELL_PX = 84  # holds "happiness" at the size of the names
@@ -14,6 +19,21 @@ _HEAD_PX = 74  # above the cells: title, what the columns are, their names
 _MARGIN_PX = 12
 _NAME_SIZE, _VALUE_SIZE, _TITLE_SIZE = 15, 17, 18
 _PAPER, _INK, _FULL = (255, 255, 255), (30, 30, 30), (20, 70, 140)
+
+_MAP_PX, _LEGEND_PX = 720, 190  # side of the map's square; width of the names beside it
+_DOT_PX, _TITLE_PX, _LINE_PX = 8, 40, 26
+# In the order of EXPRESSIONS; told apart with any colour vision (Okabe and Ito, 2008).
+_COLOURS = (
+    (120, 120, 120),
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (0, 114, 178),
+    (240, 228, 66),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+_FACE_PX, _ROW_NAMES_PX, _GAP_PX = 140, 240, 6
 
 
 def confusion_picture(confusion: Confusion, title: str = "") -> Photo:
@@ -56,3 +76,68 @@ def _draw_row(draw: ImageDraw.ImageDraw, counts: np.ndarray, top: int) -> None:
             ink = _PAPER if share > 0.7 else _INK  # readable on both ends of the scale
             at = (left + _CELL_PX // 2 - 1, top + _CELL_PX // 2 - 1)
             draw.text(at, f"{100 * share:.1f}", fill=ink, font=font, anchor="mm")
+
+
+def map_picture(points: ArrayLike, labels: Sequence[str], title: str = "") -> Photo:
+    """A dot for each code at its place on a map, coloured by its expression, as (H, W, 3).
+
+    The map keeps its shape: one unit is as long across as up. Names and their numbers of dots stand
+    beside it.
+
+    Args:
+        points: (N, 2) finite places, x and y up, in any unit.
+        labels: N names from EXPRESSIONS.
+    """
+    places = np.asarray(points, dtype=np.float64)
+    if places.shape != (len(labels), 2) or not len(labels) or not np.isfinite(places).all():
+        raise ValueError(f"points must be ({len(labels)}, 2), finite, got shape {places.shape}")
+    if unknown := sorted(set(labels) - set(EXPRESSIONS)):
+        raise ValueError(f"{unknown[0]!r} is not among {', '.join(EXPRESSIONS)}")
+    picture = Image.new("RGB", (_MAP_PX + _LEGEND_PX, _TITLE_PX + _MAP_PX), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((_MARGIN_PX, 8), title, fill=_INK, font=ImageFont.load_default(size=_TITLE_SIZE))
+    low, high = places.min(axis=0), places.max(axis=0)
+    room = _MAP_PX - 2 * (_MARGIN_PX + _DOT_PX)
+    scale = room / max((high - low).max(), 1e-12)
+    offset = (places - (low + high) / 2) * scale * (1, -1)  # pixels from the middle, y down
+    for (x, y), label in zip(offset + _MAP_PX / 2, labels, strict=True):
+        _draw_dot(draw, x, _TITLE_PX + y, _COLOURS[EXPRESSIONS.index(label)])
+    font = ImageFont.load_default(size=_NAME_SIZE)
+    for line, name in enumerate(name for name in EXPRESSIONS if name in labels):
+        y = _TITLE_PX + _MARGIN_PX + line * _LINE_PX
+        _draw_dot(draw, _MAP_PX + _DOT_PX, y, _COLOURS[EXPRESSIONS.index(name)])
+        text = f"{name} ({list(labels).count(name):,})"
+        draw.text((_MAP_PX + 3 * _DOT_PX, y), text, fill=_INK, font=font, anchor="lm")
+    return np.asarray(picture)
+
+
+def faces_picture(rows: Mapping[str, Sequence[Photo]], title: str = "") -> Photo:
+    """Rows of square faces, each row under one name at its left, as (H, W, 3).
+
+    Args:
+        rows: name -> faces (S, S, 3), as many in each row; a column is one photo's.
+    """
+    counts = {len(row) for row in rows.values()}
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(f"rows must hold as many faces as one another, got {sorted(counts)}")
+    step = _FACE_PX + _GAP_PX
+    size = (_ROW_NAMES_PX + counts.pop() * step, _TITLE_PX + len(rows) * step)
+    picture = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((_MARGIN_PX, 8), title, fill=_INK, font=ImageFont.load_default(size=_TITLE_SIZE))
+    font = ImageFont.load_default(size=_NAME_SIZE)
+    for line, (name, row) in enumerate(rows.items()):
+        top = _TITLE_PX + line * step
+        at = (_ROW_NAMES_PX - 10, top + _FACE_PX // 2)
+        draw.text(at, name, fill=_INK, font=font, anchor="rm")
+        for column, face in enumerate(row):
+            shrinking = face.shape[0] > _FACE_PX
+            method = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
+            drawn = cv2.resize(face, (_FACE_PX, _FACE_PX), interpolation=method)
+            picture.paste(Image.fromarray(drawn), (_ROW_NAMES_PX + column * step, top))
+    return np.asarray(picture)
+
+
+def _draw_dot(draw: ImageDraw.ImageDraw, x: float, y: float, colour: tuple[int, int, int]) -> None:
+    half = _DOT_PX / 2
+    draw.ellipse((x - half, y - half, x + half, y + half), fill=colour, outline=_PAPER)

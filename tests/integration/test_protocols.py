@@ -80,3 +80,10 @@ def test_a_protocol_without_its_data_says_what_it_needs(rafdb, weights, tmp_path
         evaluate(weights, ["verification"], [f"rafdb={rafdb}"], cache=tmp_path)
     with pytest.raises(FaceFactorError, match="no protocol 'beauty'"):
         evaluate(weights, ["beauty"], [f"rafdb={rafdb}"], cache=tmp_path)
+
+
+def test_a_protocol_the_model_cannot_take_says_why(rafdb, weights, tmp_path):
+    for protocol in ("recognition", "recognition-by-yaw"):
+        message = f"facecycle names no expressions; {protocol} needs a model that does"
+        with pytest.raises(FaceFactorError, match=message):
+            evaluate(weights, [protocol], [f"rafdb={rafdb}"], cache=tmp_path)

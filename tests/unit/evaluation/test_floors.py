@@ -3,7 +3,13 @@ import pytest
 import torch
 from torch import nn
 
-from facefactor.evaluation.floors import encode_faces, encode_untrained, fit_pixel_pca
+from facefactor.evaluation.floors import (
+    encode_faces,
+    encode_untrained,
+    fit_pixel_pca,
+    majority_class,
+    one_answer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +79,17 @@ def test_faces_reach_the_encoder_as_the_convention_says(faces):
     encode_faces(lambda batch: seen.append(batch) or batch[:, :, 0, 0], faces, batch=50)
     assert [tuple(batch.shape) for batch in seen] == [(50, 3, 8, 8), (10, 3, 8, 8)]
     np.testing.assert_allclose(seen[1][0].permute(1, 2, 0).numpy() * 255, faces[50], rtol=1e-6)
+
+
+def test_the_most_frequent_class_and_of_equals_the_first():
+    assert majority_class(["b", "c", "b"], ("a", "b", "c")) == "b"
+    assert majority_class(["c", "b"], ("a", "b", "c")) == "b"
+    with pytest.raises(ValueError, match="no labels"):
+        majority_class([], ("a", "b"))
+    with pytest.raises(ValueError, match="'d' is not among the classes a, b"):
+        majority_class(["d", "a", "d"], ("a", "b"))
+
+
+def test_one_answer_to_everything():
+    scores = one_answer("b", ("a", "b", "c"), 4)
+    assert scores.tolist() == [[0, 1, 0]] * 4

@@ -1,0 +1,83 @@
+"""Protocols on data sets: read, cut, encode, hand the codes to `evaluation`; floors beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from facefactor import checkpoints
+from facefactor.errors import FaceFactorError
+from facefactor.evaluation.tables import ResultTable, write_json
+from facefactor.files import atomic_path
+from facefactor.images import write_image
+from facefactor.protocols.codes import expression, expression_map, head_pose, verification_of_pairs
+from facefactor.protocols.leakage import leakage
+from facefactor.protocols.neutral import motion_asked_for, neutral_faces
+from facefactor.protocols.pictures import codes_picture, synthesis
+from facefactor.protocols.recognition import recognition, recognition_by_yaw
+from facefactor.protocols.subject import CACHE, Encode, Findings, Subject
+
+__all__ = ["CACHE", "PICTURES", "PROTOCOLS", "Encode", "Findings", "Subject", "evaluate"]
+
+# Name -> what measures the subject on the data sets given (reader -> folder), under a seed.
+PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], Findings]] = {
+    "expression-probe": expression,
+    "expression-map-probe": expression_map,
+    "head-pose": head_pose,
+    "verification": verification_of_pairs,
+    "neutral-consistency": neutral_faces,
+    "motion": motion_asked_for,
+    "recognition": recognition,
+    "recognition-by-yaw": recognition_by_yaw,
+    "leakage": leakage,
+    "codes-picture": codes_picture,
+    "synthesis": synthesis,
+}
+PICTURES = ("codes-picture", "synthesis")  # give nothing else, so they need an output folder
+
+
+def evaluate(
+    model: str | Path,
+    protocols: Sequence[str],
+    datasets: Sequence[str],
+    output: Path | None = None,
+    seed: int = 0,
+    cache: Path = CACHE,
+) -> list[ResultTable]:
+    """Every protocol on every data set it applies to; tables of the model and of its floors.
+
+    Args:
+        protocols: of `PROTOCOLS`.
+        datasets: "reader=folder". Verification takes its pixel floor from the other data sets.
+        output: folder for `results.json`, `results.md` and pictures.
+
+    Raises:
+        FaceFactorError: an unknown protocol, none of the data sets suits one, or a protocol that
+            gives pictures only and no output folder.
+    """
+    subject = Subject(checkpoints.weights_file(model), cache)
+    folders = {}
+    for text in datasets:
+        name, _, folder = text.partition("=")
+        folders[name] = Path(folder)
+    tables: list[ResultTable] = []
+    for protocol in protocols:
+        if protocol not in PROTOCOLS:
+            raise FaceFactorError(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+        if protocol in PICTURES and output is None:
+            raise FaceFactorError(f"{protocol} writes pictures; name a folder (--output FOLDER)")
+        found = PROTOCOLS[protocol](subject, folders, seed)
+        command = f"facefactor evaluate {model} -p {protocol} " + " ".join(
+            f"-d {name}=FOLDER" for name in folders
+        )
+        tables += [replace(table, command=command) for table in found.tables]
+        if output is not None:
+            for file, picture in found.pictures.items():
+                write_image(output / file, picture)
+    if output is not None and tables:
+        write_json(output / "results.json", tables)
+        with atomic_path(output / "results.md") as temporary:
+            text = "\n\n".join(table.to_markdown() for table in tables)
+            temporary.write_text(text + "\n", encoding="utf-8")
+    return tables

@@ -1,0 +1,133 @@
+"""What is under test: the model, what it was trained on, and the floors it is compared with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facefactor import checkpoints
+from facefactor.checkpoints import CheckpointHeader
+from facefactor.data.crops import CroppedFaces, crop_faces
+from facefactor.data.records import FaceRecord
+from facefactor.errors import FaceFactorError
+from facefactor.evaluation.floors import fit_pixel_pca
+from facefactor.evaluation.tables import ResultTable
+from facefactor.factors import FactorName
+from facefactor.images import Photo
+from facefactor.methods import METHODS
+
+CACHE = Path(".cache") / "faces"
+FLOOR_FACES = 6000  # enough for 256 components; more only takes longer
+Encode = Callable[[Tensor], Tensor]
+
+# Presets that are a method of their own in its paper's tables.
+_TITLES = {
+    ("ipdfer", "paper-id"): "id-fer",
+    ("ipdfer", "small-id"): "id-fer",
+    ("ipdfer", "paper-baseline"): "baseline",
+    ("ipdfer", "small-baseline"): "baseline",
+}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a protocol gives: tables, and pictures by the names of their files."""
+
+    tables: list[ResultTable] = field(default_factory=list)
+    pictures: Mapping[str, Photo] = field(default_factory=dict)
+
+
+class Subject:
+    """The model under test, with the floors it is compared with.
+
+    `name` is that of the method, or of the row its preset has in the paper's tables ("id-fer",
+    "baseline"); `trained_on` the data sets (readers) that a run's folder names beside its weights,
+    empty where it is not known.
+    """
+
+    def __init__(self, path: Path, cache: Path) -> None:
+        self.header = checkpoints.read_header(path)
+        self.model: Any = checkpoints.build_model(path)
+        self.name = model_title(self.header)
+        self.trained_on = _trained_on(path)
+        self.cache = cache
+
+    def cut(
+        self, records: Sequence[FaceRecord], size: int | None = None, crop: str | None = None
+    ) -> CroppedFaces:
+        """Faces of `records` in the model's crop, at its own size, or in others."""
+        spec = self.header.spec
+        detect = None
+        if any(record.points is None for record in records):
+            from facefactor.perception.mtcnn import FaceDetector
+
+            detect = FaceDetector().detect
+        return crop_faces(records, crop or spec.crop, size or spec.image_size, self.cache, detect)
+
+    def encoders(
+        self, factor: FactorName, floor_faces: NDArray[np.uint8] | None, seed: int
+    ) -> dict[str, Encode]:
+        """Name -> encoder of one factor: the model, itself untrained, and pixel PCA of one size."""
+        size = int(np.prod(self.header.spec.factors[factor].shape))
+        untrained = self.untrained(seed)
+        encoders: dict[str, Encode] = {
+            self.name: lambda faces: self.model.encode(faces)[factor],
+            f"{self.name}, untrained": lambda faces: untrained.encode(faces)[factor],
+        }
+        if floor_faces is not None:
+            encoders[f"pixel PCA, {size}"] = fit_pixel_pca(floor_faces, size, seed)
+        return encoders
+
+    def untrained(self, seed: int) -> Any:
+        """The model as its recipe initialises it."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            recipe = checkpoints.build_recipe(self.header)
+            return METHODS[self.header.method].build(recipe).eval()
+
+
+def model_title(header: CheckpointHeader) -> str:
+    """What tables call the weights: the method or its published variant, less what was left out.
+
+    A loss that the preset has and the recipe weighs by zero is named, as in "ipdfer without
+    confusion": published figures are those of the whole method.
+    """
+    title = _TITLES.get((header.method, header.preset), header.method)
+    preset = getattr(METHODS[header.method].PRESETS.get(header.preset), "weights", None)
+    weights = header.recipe.get("weights") or {}
+    left_out = [name for name, weight in weights.items() if getattr(preset, name, 0) and not weight]
+    return f"{title} without {' and '.join(left_out)}" if left_out else title
+
+
+def suitable(folders: Mapping[str, Path], wanted: Sequence[str], protocol: str) -> list[str]:
+    """The data sets given that a protocol can use; FaceFactorError where there are none."""
+    found = [name for name in folders if name in wanted]
+    if not found:
+        raise FaceFactorError(
+            f"{protocol} needs one of the data sets {', '.join(wanted)}; "
+            f"got {', '.join(folders) or 'none'} (--dataset NAME=FOLDER)"
+        )
+    return found
+
+
+def some(records: Sequence[FaceRecord], count: int, seed: int) -> list[FaceRecord]:
+    """At most `count` of the records, chosen by the seed, in their order."""
+    chosen = np.random.default_rng(seed).permutation(len(records))[:count]
+    return [records[place] for place in sorted(chosen)]
+
+
+def _trained_on(weights: Path) -> tuple[str, ...]:
+    """The data sets in the settings that training leaves beside its weights."""
+    try:
+        settings = json.loads((weights.parent / "settings.json").read_text(encoding="utf-8"))
+        return tuple(settings["data"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()  # weights that were copied away from their run
