@@ -20,7 +20,6 @@ import dataclasses
 import json
 import statistics
 import tempfile
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,11 +36,12 @@ from facefactor.methods.ipdfer.recipe import PRESETS, build
 from facefactor.perception import mtcnn
 from facefactor.perception.align import align
 from facefactor.perception.head_pose import head_pose
-from facefactor.perception.landmarks import load_landmark_network
+from facefactor.perception.packaged import packaged_landmarks
+from facefactor.perception.state_dicts import InstrumentError
 from facefactor.photo_edits import face_detector
 
 AIMS = "aims: 3 ms a face, 400 faces/s at batch 32, 40 ms from photo to label at 640x480"
-LANDMARKS = Path(checkpoints.__file__).parent / "weights" / "instruments" / "landmarks.safetensors"
+POSE = "landmarks and pose, torch"
 
 
 def find_weights(named: Path | None, folder: Path) -> Path:
@@ -107,7 +107,10 @@ def photo_steps(path: Path, model: Any, session: Any) -> dict[str, Step]:
     refined = detector._refine(halvings, proposed)
     points = detector.detect(photo)[0].points
     face = align(photo, points, spec.crop, spec.image_size)[0]
-    landmarks = load_landmark_network(LANDMARKS).eval() if LANDMARKS.is_file() else None
+    try:
+        landmarks = packaged_landmarks()
+    except InstrumentError:
+        landmarks = None
 
     def pose(face: torch.Tensor) -> torch.Tensor | None:
         return None if landmarks is None else head_pose(landmarks(face))
@@ -130,7 +133,7 @@ def photo_steps(path: Path, model: Any, session: Any) -> dict[str, Step]:
         "expression, onnxruntime": partial(session.run, None, {"faces": face.numpy()}),
     }
     if landmarks is not None:
-        steps["landmarks and pose, torch"] = partial(pose, face)
+        steps[POSE] = partial(pose, face)
     return steps | {"photo to label": everything}
 
 
@@ -138,14 +141,15 @@ def report_photos(model: Any, session: Any, folder: Path, rounds: int) -> None:
     for name, file in portrait_paths().items():
         path = folder / f"{name}.jpg"
         write_image(path, to_vga(read_photo(file)))
-        seconds: Mapping[str, list[float]] = take_turns(photo_steps(path, model, session), rounds)
+        steps = photo_steps(path, model, session)
+        seconds = take_turns(steps, rounds)
         whole = statistics.median(seconds["photo to label"])
         print(f"\n{name + ', 640x480':28} {'ms: median (range)':32} {'share':>8}")
         for part, taken in seconds.items():
             share = statistics.median(taken) / whole
             print(f"{part:28} {spread([1e3 * s for s in taken]):32} {share:8.0%}", flush=True)
-    if not LANDMARKS.is_file():
-        print("no packaged landmark network: its time is not in these")
+        if POSE not in steps:
+            print("no packaged landmark network: the time of landmarks and pose is not in these")
 
 
 def main() -> None:

@@ -82,7 +82,7 @@ class FaceDetector:
         self.onet = load_network("onet").to(self.device)
         # Allocated and freed. The C library of Linux keeps freed memory for the next map only up to
         # twice the largest block freed so far, 32 MiB at most; otherwise each map is faulted in
-        # again page by page, which took a quarter of the time.
+        # again page by page, which took up to a fifth of the time.
         torch.empty(32_000_000, dtype=torch.uint8)
 
     @torch.inference_mode()
