@@ -80,6 +80,8 @@ def evaluate(
         command = f"facefactor evaluate {model} -p {protocol} " + " ".join(
             f"-d {name}=FOLDER" for name in folders
         )
+        if landmarks is not None:
+            command += " --landmarks FOLDER"
         tables += [replace(table, command=command) for table in found.tables]
         if output is not None:
             for file, picture in found.pictures.items():
