@@ -70,7 +70,7 @@ def test_any_number_of_faces_gets_the_probabilities_of_the_model(exported, count
     found = run_graph(parity.path, faces)
     with torch.inference_mode():
         expected = model.expression_probabilities(faces)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
 
 
@@ -115,7 +115,7 @@ def test_no_path_of_this_machine_is_in_the_file(exported):
 def test_what_was_compared_is_reported(exported):
     _, parity = exported
     assert parity.faces == 32 and parity.output == "probabilities"
-    assert 0 <= parity.difference <= 1e-5
+    assert 0 <= parity.difference <= TOLERANCE
     assert json.loads(json.dumps(parity.to_dict()))["difference"] == parity.difference
 
 
