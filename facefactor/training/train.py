@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import nn
 from torch.utils.data import Dataset
 
 from facefactor import checkpoints
@@ -27,6 +28,7 @@ from facefactor.data.samples import FacePairs, LabelledFaces
 from facefactor.files import atomic_path
 from facefactor.instruments import INSTRUMENTS
 from facefactor.methods import METHODS
+from facefactor.perception.state_dicts import read_state_dict
 from facefactor.stages import Stage
 from facefactor.training.monitor import SampleSheets
 from facefactor.training.run import TrainingError, run_stages
@@ -79,9 +81,7 @@ def train(
     model = recipes.begin(recipe, recogniser)
     begun = ""
     if start_from is not None:
-        header, tensors = checkpoints.load(start_from)
-        checkpoints.fill(model, tensors, start_from)
-        begun = header.sha256
+        begun = _begin_with(model, start_from, is_instrument=method in INSTRUMENTS)
     spec = getattr(model, "spec", None)  # an instrument has none: it separates nothing
     wanted = spec or model
     known = training_faces(data, wanted.crop, wanted.image_size, cache, landmarks)
@@ -136,6 +136,16 @@ def train(
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, {"facefactor": json.dumps(described)})
     return path
+
+
+def _begin_with(model: nn.Module, path: Path, is_instrument: bool) -> str:
+    """Fill `model` with the weights in a file; the file's hash."""
+    if is_instrument:
+        checkpoints.fill(model, read_state_dict(path), path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    header, tensors = checkpoints.load(path)
+    checkpoints.fill(model, tensors, path)
+    return header.sha256
 
 
 def change_settings(recipe: Any, changes: Mapping[str, str]) -> Any:
