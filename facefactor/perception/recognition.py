@@ -15,6 +15,7 @@ from facefactor.perception.state_dicts import InstrumentError, read_state_dict
 _STEM = 64  # channels of the first convolution at width 1
 # (expansion, channels in units of the stem's, repeats, stride of the first)
 _STAGES = ((2, 1, 5, 2), (4, 2, 1, 2), (2, 2, 6, 1), (4, 2, 1, 2), (2, 2, 2, 1))
+_SCALE_ENDS = (4, 11, 14)  # blocks after which the map is halved, or pooled
 _LAST = 512  # channels that are pooled, at every width: few positions, and the code is made of them
 
 
@@ -87,6 +88,7 @@ class MobileFaceNet(nn.Module):
         if stem < 1 or stem != _STEM * width:
             raise ValueError(f"width is {width}; it must be a multiple of 1/{_STEM}")
         self.code_size = code_size
+        self.map_channels = (stem, 2 * stem, 2 * stem)  # of `codes_and_maps`
         self.conv1 = nn.Sequential(*_conv_norm(3, stem, 3, 2, 1), nn.ReLU6())
         self.dw_conv = _DepthwiseSeparable(stem)
         blocks: list[nn.Module] = []
@@ -108,8 +110,17 @@ class MobileFaceNet(nn.Module):
         self.normalise = ImageNetSpace()
 
     def forward(self, faces: Tensor) -> Tensor:
-        x = self.features(self.dw_conv(self.conv1(self.normalise(faces))))
-        return self.bn(self.conv3(self.gdconv(self.conv2(x))).flatten(1))
+        return self.codes_and_maps(faces)[0]
+
+    def codes_and_maps(self, faces: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Embeddings, and the last map of 28, of 14 and of 7 positions a side."""
+        x = self.dw_conv(self.conv1(self.normalise(faces)))
+        maps = []
+        for index, block in enumerate(self.features):
+            x = block(x)
+            if index in _SCALE_ENDS:
+                maps.append(x)
+        return self.bn(self.conv3(self.gdconv(self.conv2(x))).flatten(1)), maps
 
     def feature_maps(self, faces: Tensor) -> list[Tensor]:
         """Maps of the first three scales; at width 1: 64 channels at 1/2, 64 at 1/4, 128 at 1/8."""

@@ -26,6 +26,7 @@ class TermWeights:
 
     cosine: float  # 1 - cosine of the teacher's embedding and the student's, mapped linearly
     relational: float  # squared differences of the two networks' cosines of pairs of faces
+    maps: float  # share of the variance of the teacher's feature maps that the student's miss
     margin: float  # margin softmax over known people
 
 
@@ -59,7 +60,7 @@ PRESETS: Mapping[str, Recipe] = {
         network="iresnet18",  # 24.0 M parameters, 2,610 M multiplications a face
         width=1.0,
         instrument=None,
-        weights=TermWeights(cosine=0.0, relational=0.0, margin=1.0),
+        weights=TermWeights(cosine=0.0, relational=0.0, maps=0.0, margin=1.0),
         people=10_575,  # CASIA-WebFace
         margin=0.5,
         scale=64.0,
@@ -78,9 +79,9 @@ PRESETS: Mapping[str, Recipe] = {
         network="mobilefacenet",
         width=0.5,
         instrument="mobilefacenet",
-        # at the start the three are about 1, 0.02 and 15 (ln 2,602 and scale x margin): so weighted
-        # none outweighs another by more than a few times
-        weights=TermWeights(cosine=1.0, relational=20.0, margin=0.05),
+        # at the start the four are about 1, 0.02, 1 and 15 (ln 2,602 and scale x margin): so
+        # weighted none outweighs another by more than a few times
+        weights=TermWeights(cosine=1.0, relational=20.0, maps=1.0, margin=0.05),
         people=2_602,  # CelebA-128 without the held-out tenth of its people
         margin=0.2,  # five photos a person and 0.5 M parameters: a wide margin is out of reach
         scale=32.0,
@@ -124,11 +125,11 @@ def stages(recipe: Recipe, model: Recogniser, instrument: nn.Module | None) -> l
     Raises:
         ValueError: no teacher where one is to be imitated.
     """
-    distils = bool(recipe.weights.cosine or recipe.weights.relational)
+    distils = any((recipe.weights.cosine, recipe.weights.relational, recipe.weights.maps))
     if distils and instrument is None:
         raise ValueError(
-            "the recipe imitates a teacher and none is given; give one, or set weights.cosine and "
-            "weights.relational to 0"
+            "the recipe imitates a teacher and none is given; give one, or set weights.cosine, "
+            "weights.relational and weights.maps to 0"
         )
     teacher = Frozen(instrument) if distils and instrument is not None else None
 

@@ -15,9 +15,10 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from facefactor.losses.identity import cosine_distance, relational_loss
+from facefactor.losses.maps import map_distance
 from facefactor.losses.margin import margin_softmax
 from facefactor.perception.frozen import Frozen
-from facefactor.perception.recognition import Recogniser
+from facefactor.perception.recognition import MobileFaceNet, Recogniser
 
 if TYPE_CHECKING:
     from facefactor.data.samples import LabelledBatch
@@ -80,6 +81,7 @@ class RecogniserStage(LightningModule):
         self.schedule = schedule
         # the teacher's axes mean nothing to the student, whose code has another size, too
         self.to_teacher = nn.Linear(model.code_size, teacher_size, bias=False) if teacher else None
+        self.map_to_teacher = _map_to_teacher(model, teacher) if weights.maps else None
         self.centres = nn.Parameter(torch.randn(people, model.code_size))
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
@@ -104,27 +106,36 @@ class RecogniserStage(LightningModule):
         }
 
     def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
-        codes = self.model(batch.faces)
-        terms = self._distillation_terms(batch.faces, codes)
+        codes, maps = _codes_and_maps(self.model, batch.faces, bool(self.weights.maps))
+        terms = self._distillation_terms(batch.faces, codes, maps)
         if self.weights.margin:
             distance = margin_softmax(codes, self.centres, batch.subject, self.margin, self.scale)
             terms["margin"] = self.weights.margin * distance
         return self._total(terms)
 
-    def _distillation_terms(self, faces: Tensor, codes: Tensor) -> dict[str, Tensor]:
+    def _distillation_terms(
+        self, faces: Tensor, codes: Tensor, maps: list[Tensor]
+    ) -> dict[str, Tensor]:
         if self.teacher is None or self.to_teacher is None:
             return {}
         with torch.no_grad():
-            embeddings = self.teacher(faces)
+            embeddings, targets = _codes_and_maps(self.teacher.network, faces, bool(maps))
         distance = cosine_distance(self.to_teacher(codes), embeddings)
         # mean cosine of student and teacher over the batch, 1 at best
         self.log("agreement", 1 - distance.detach(), prog_bar=True)
-        return {
+        terms = {
             "cosine": self.weights.cosine * distance,
             # the map may hide from the cosine term what else is in a code; cosines of codes, which
             # are what users compare, see all of it
             "relational": self.weights.relational * relational_loss(codes, embeddings),
         }
+        if self.map_to_teacher is not None:
+            missed = [
+                map_distance(project(own), target)
+                for project, own, target in zip(self.map_to_teacher, maps, targets, strict=True)
+            ]
+            terms["maps"] = self.weights.maps * torch.stack(missed).mean()
+        return terms
 
     def _total(self, terms: dict[str, Tensor]) -> Tensor:
         """Log each (already weighted) term under its name and return their sum."""
@@ -132,3 +143,26 @@ class RecogniserStage(LightningModule):
         self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
         self.log("loss", loss.detach(), prog_bar=True)
         return loss
+
+
+def _codes_and_maps(
+    network: nn.Module, faces: Tensor, with_maps: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """Codes of a recogniser, and its feature maps where it has any and they are asked for."""
+    if not with_maps:
+        return network(faces), []
+    if not isinstance(network, MobileFaceNet):
+        raise TypeError("maps of a MobileFaceNet only; set weights.maps to 0 for other networks")
+    return network.codes_and_maps(faces)
+
+
+def _map_to_teacher(student: Recogniser, teacher: Frozen | None) -> nn.ModuleList:
+    """A linear map of channels for each scale, from the student's to the teacher's."""
+    if not isinstance(student, MobileFaceNet) or not isinstance(
+        getattr(teacher, "network", None), MobileFaceNet
+    ):
+        raise TypeError("maps of a MobileFaceNet only; set weights.maps to 0 for other networks")
+    return nn.ModuleList(
+        nn.Conv2d(own, others, 1)
+        for own, others in zip(student.map_channels, teacher.network.map_channels, strict=True)
+    )
