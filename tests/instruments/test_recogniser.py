@@ -17,9 +17,10 @@ from facefactor.factors import ModelSpec
 from facefactor.instruments.recogniser.recipe import PRESETS, TermWeights, build, stages
 from facefactor.instruments.recogniser.training import Schedule
 from facefactor.losses.identity import cosine_distance, relational_loss
+from facefactor.losses.maps import map_distance
 from facefactor.losses.margin import margin_softmax
 from facefactor.nn.resnet import IResNet18
-from facefactor.perception.recognition import embed, load_recogniser
+from facefactor.perception.recognition import MobileFaceNet, embed, load_recogniser
 
 TINY = replace(
     PRESETS["small"], width=0.125, code_size=12, people=5, images=80, warm_up_images=8, batch_size=8
@@ -29,18 +30,6 @@ TINY = replace(
 class Batch(NamedTuple):
     faces: Tensor
     subject: Tensor
-
-
-class Teacher(nn.Module):
-    """Sixteen patches' colours, normalised and mapped to ten numbers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(3)
-        self.map = nn.Linear(48, 10)
-
-    def forward(self, faces: Tensor) -> Tensor:
-        return self.map(nn.functional.adaptive_avg_pool2d(self.norm(faces), 4).flatten(1) - 0.5)
 
 
 def silence(module):
@@ -62,7 +51,7 @@ def batch() -> Batch:
 @pytest.fixture
 def module():
     torch.manual_seed(0)
-    (stage,) = stages(TINY, build(TINY), Teacher())
+    (stage,) = stages(TINY, build(TINY), MobileFaceNet(code_size=10, width=0.25))
     return silence(stage.module())
 
 
@@ -105,16 +94,20 @@ def test_student_map_and_directions_learn_and_the_teacher_does_not(module, batch
 
 def test_a_few_steps_on_one_batch_lower_the_loss(module, batch):
     losses = descend(module.train(), batch, 8)
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_terms_are_what_they_say(module, batch):
     terms = logged(module, batch)
     with torch.no_grad():
-        codes, embeddings = module.model(batch.faces), module.teacher(batch.faces)
+        codes, maps = module.model.codes_and_maps(batch.faces)
+        embeddings, targets = module.teacher.network.codes_and_maps(batch.faces)
+        pairs = zip(module.map_to_teacher, maps, targets, strict=True)
+        missed = sum(map_distance(project(own), target) for project, own, target in pairs)
         expected = {
             "loss/cosine": 1.0 * cosine_distance(module.to_teacher(codes), embeddings),
             "loss/relational": 20.0 * relational_loss(codes, embeddings),
+            "loss/maps": 1.0 * missed / 3,
             "loss/margin": 0.05
             * margin_softmax(codes, module.centres, batch.subject, margin=0.2, scale=32.0),
         }
@@ -123,7 +116,7 @@ def test_terms_are_what_they_say(module, batch):
 
 def test_imitating_itself_costs_nothing(batch):
     torch.manual_seed(0)
-    recipe = replace(TINY, weights=TermWeights(cosine=1.0, relational=1.0, margin=0.0))
+    recipe = replace(TINY, weights=TermWeights(cosine=1.0, relational=1.0, maps=0.0, margin=0.0))
     model = build(recipe).eval()
     (stage,) = stages(recipe, model, copy.deepcopy(model))
     module = silence(stage.module()).eval()
@@ -163,6 +156,17 @@ def test_paper_needs_no_teacher_and_small_does(batch):
     assert set(logged(module, batch)) == {"loss/margin"}
     with pytest.raises(ValueError, match="imitates a teacher and none is given"):
         stages(TINY, build(TINY), None)
+
+
+def test_maps_are_of_a_mobilefacenet():
+    """Its blocks end at three scales; other networks have other blocks."""
+    model = build(TINY).eval()
+    _, maps = model.codes_and_maps(torch.rand(1, 3, 112, 112))
+    assert [tuple(x.shape[1:]) for x in maps] == [(8, 28, 28), (16, 14, 14), (16, 7, 7)]
+    recipe = replace(TINY, network="iresnet18")
+    (stage,) = stages(recipe, build(recipe), model)
+    with pytest.raises(TypeError, match=r"set weights\.maps to 0"):
+        stage.module()
 
 
 def test_published_settings():
