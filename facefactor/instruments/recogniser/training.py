@@ -132,7 +132,9 @@ class RecogniserStage(LightningModule):
         if self.map_to_teacher is not None:
             missed = [
                 map_distance(project(own), target)
-                for project, own, target in zip(self.map_to_teacher, maps, targets, strict=True)
+                for project, own, target in zip(
+                    list(self.map_to_teacher), maps, targets, strict=True
+                )
             ]
             terms["maps"] = self.weights.maps * torch.stack(missed).mean()
         return terms
@@ -158,11 +160,10 @@ def _codes_and_maps(
 
 def _map_to_teacher(student: Recogniser, teacher: Frozen | None) -> nn.ModuleList:
     """A linear map of channels for each scale, from the student's to the teacher's."""
-    if not isinstance(student, MobileFaceNet) or not isinstance(
-        getattr(teacher, "network", None), MobileFaceNet
-    ):
+    others = teacher.network if teacher else None
+    if not (isinstance(student, MobileFaceNet) and isinstance(others, MobileFaceNet)):
         raise TypeError("maps of a MobileFaceNet only; set weights.maps to 0 for other networks")
     return nn.ModuleList(
-        nn.Conv2d(own, others, 1)
-        for own, others in zip(student.map_channels, teacher.network.map_channels, strict=True)
+        nn.Conv2d(own, its, 1)
+        for own, its in zip(student.map_channels, others.map_channels, strict=True)
     )
