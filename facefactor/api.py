@@ -365,10 +365,12 @@ def train(
     start_from: str | None = None,
     landmarks: str | Path | None = None,
     recogniser: str | Path | None = None,
+    validation: float = 0.0,
 ) -> Path:
     """Train a method or instrument; `data` as "reader=folder", `changes` as "setting=value",
     `start_from` as `load` takes it, `landmarks` a folder of `<data set>.npz`,
-    `recogniser` a weights file for methods that begin with one."""
+    `recogniser` a weights file for methods that begin with one, `validation` the share of
+    labelled photos that is scored instead of trained on."""
     from facefactor.training.train import train as run
 
     return run(
@@ -382,6 +384,7 @@ def train(
         start_from=weights_file(start_from) if start_from else None,
         landmarks=Path(landmarks) if landmarks else None,
         recogniser=Path(recogniser) if recogniser else None,
+        validation=validation,
     )
 
 

@@ -266,6 +266,12 @@ def train(
         Path | None,
         typer.Option("--landmarks", help="A folder of DATASET.npz with 68 landmarks a photo."),
     ] = None,
+    validation: Annotated[
+        float,
+        typer.Option(
+            "--validation", metavar="SHARE", help="Of the labelled photos: scored, not trained on."
+        ),
+    ] = 0.0,
 ) -> None:
     """Train a method on your faces, or go on where it stopped."""
     from facefactor import api
@@ -281,6 +287,7 @@ def train(
         start_from=start_from,
         landmarks=landmarks,
         recogniser=recogniser,
+        validation=validation,
     )
     typer.echo(weights)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from facefactor.data.records import FaceRecord, split_by_subject
 
@@ -22,3 +26,25 @@ def hold_out_people(
     _, held_out = split_by_subject(known, (1 - HELD_OUT, HELD_OUT), seed=0)
     out = set(held_out)
     return [record for record in records if record not in out], held_out
+
+
+def hold_out_photos(records: Sequence[FaceRecord], share: float) -> NDArray[np.bool_]:
+    """(N,) which photos to choose settings by: about `share` of those with an expression.
+
+    Photos of known people are none of them: these are held out by person. Who is chosen follows
+    from the file's name alone.
+    """
+    return np.array(
+        [
+            record.expression is not None
+            and record.subject is None
+            and _place(record.path.name) < share
+            for record in records
+        ],
+        bool,
+    )
+
+
+def _place(name: str) -> float:
+    """A number in [0, 1), spread evenly over names."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48

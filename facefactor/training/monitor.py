@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
+from facefactor.files import atomic_path
 from facefactor.images import face_to_photo, write_image
 from facefactor.stages import Stage
 
@@ -80,6 +83,75 @@ class SampleSheets(Callback):
         if len(self.faces) and (step % self.every == 0 or step == self.stage.steps):
             sheet = sample_sheet(module.model, self.faces.to(module.device))
             write_image(self.folder / f"{self.stage.name}-{step:07d}.png", sheet)
+
+
+class Validation(Callback):
+    """Ten times a stage: how many photos that are not trained on have their expression recognised.
+
+    Args:
+        file: a JSON list of {"stage", "step", "photos", "accuracy", "class_mean"}; it grows.
+        faces: (N, S, S, 3) uint8.
+        labels: N expressions, all among the model's classes.
+    """
+
+    def __init__(
+        self, file: Path, faces: NDArray[np.uint8], labels: Sequence[str], stage: Stage, start: int
+    ) -> None:
+        self.file = file
+        self.faces = faces
+        self.labels = np.array(labels)
+        self.present = sorted(set(labels))
+        self.stage = stage
+        self.start = start
+        self.every = max(1, stage.steps // 10)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
+        step = self.start + batch_index + 1
+        if step % self.every and step != self.stage.steps:
+            return
+        model: Any = module.model
+        modes = {part: part.training for part in model.modules()}
+        model.eval()
+        right = self._right(model, module.device)
+        for part, mode in modes.items():
+            part.training = mode
+        accuracy = float(right.mean())
+        class_mean = float(np.mean([right[self.labels == name].mean() for name in self.present]))
+        row = {
+            "stage": self.stage.name,
+            "step": step,
+            "photos": len(right),
+            "accuracy": accuracy,
+            "class_mean": class_mean,
+        }
+        earlier = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else []
+        # what a resumed run repeats replaces what was there; a fresh run has nothing earlier
+        kept = [old for old in earlier if self._is_before(old, step)]
+        with atomic_path(self.file) as temporary:
+            temporary.write_text(json.dumps([*kept, row], indent=2) + "\n", encoding="utf-8")
+        logger.info(
+            "%s: step %d, validation: accuracy %.2f %%, class mean %.2f %% of %d photos",
+            self.stage.name,
+            step,
+            100 * accuracy,
+            100 * class_mean,
+            len(right),
+        )
+
+    @torch.no_grad()
+    def _right(self, model: Any, device: torch.device, batch: int = 64) -> NDArray[np.bool_]:
+        """(N,) whether the expression said of each face is its label."""
+        said: list[str] = []
+        for start in range(0, len(self.faces), batch):
+            faces = torch.from_numpy(self.faces[start : start + batch]).to(device)
+            likely = model.expression_probabilities(faces.permute(0, 3, 1, 2).float() / 255)
+            said += [model.classes[index] for index in likely.argmax(dim=1).tolist()]
+        return np.array(said) == self.labels
+
+    def _is_before(self, row: dict[str, Any], step: int) -> bool:
+        return row["stage"] != self.stage.name or row["step"] < step
 
 
 @torch.no_grad()

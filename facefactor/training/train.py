@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning import Callback
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
@@ -20,7 +21,7 @@ from torch.utils.data import Dataset
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.crops import crop_faces
-from facefactor.data.held_out import hold_out_people
+from facefactor.data.held_out import hold_out_people, hold_out_photos
 from facefactor.data.landmarks import crop_landmarks, landmarks_file, read_landmarks
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
@@ -30,7 +31,7 @@ from facefactor.instruments import INSTRUMENTS
 from facefactor.methods import METHODS
 from facefactor.perception.state_dicts import read_state_dict
 from facefactor.stages import Stage
-from facefactor.training.monitor import SampleSheets
+from facefactor.training.monitor import SampleSheets, Validation
 from facefactor.training.run import TrainingError, run_stages
 
 CACHE = Path(".cache") / "faces"
@@ -47,6 +48,7 @@ def train(
     start_from: Path | None = None,
     landmarks: Path | None = None,
     recogniser: Path | None = None,
+    validation: float = 0.0,
     cache: Path = CACHE,
 ) -> Path:
     """Train `method` on folders of faces; called again with the same arguments it continues.
@@ -60,6 +62,8 @@ def train(
         start_from: weights of the same sizes to begin with, instead of random ones.
         recogniser: weights file of a face recogniser, for methods that begin with one.
         landmarks: folder of `<data set>.npz` with 68 landmarks a photo (`data.landmarks`).
+        validation: share of the photos with an expression that are not trained on; how many of
+            them are recognised is logged, and written to `validation.json`, ten times a stage.
 
     Returns:
         The weights file.
@@ -85,17 +89,21 @@ def train(
     spec = getattr(model, "spec", None)  # an instrument has none: it separates nothing
     wanted = spec or model
     known = training_faces(data, wanted.crop, wanted.image_size, cache, landmarks)
+    kept_out = _validation_rows(method, model, known.records, validation)
+    choosing, known = known.part(kept_out), known.part(~kept_out)
     stages = recipes.stages(recipe, model, instrument)
     _check_landmarks(method, stages, known.landmarks, landmarks)
     if fresh:
         for old in output.glob("progress-*.safetensors"):
             old.unlink()
+        (output / "validation.json").unlink(missing_ok=True)
     settings = {
         "method": method,
         "recipe": dataclasses.asdict(recipe),
         "start_from": begun,
         "recogniser": hashlib.sha256(recogniser.read_bytes()).hexdigest() if recogniser else "",
         "landmarks": hashlib.sha256(known.landmarks.tobytes()).hexdigest() if landmarks else "",
+        **({"validation": validation} if validation else {}),
         "data": {name: split_hash(part) for name, part in _by_name(data, known.records).items()},
     }
     output.mkdir(parents=True, exist_ok=True)
@@ -111,17 +119,23 @@ def train(
             known.faces, known.records, stage.batch_size // 2, seed, strangers=strangers
         )
 
+    def watch(stage: Stage, start: int) -> list[Callback]:
+        watchers: list[Callback] = []
+        if spec:  # an instrument draws nothing
+            watchers.append(SampleSheets(output / "samples", known.held_out, stage, start))
+        if len(choosing.faces):
+            labels = [str(record.expression) for record in choosing.records]
+            file = output / "validation.json"
+            watchers.append(Validation(file, choosing.faces, labels, stage, start))
+        return watchers
+
     run_stages(
         stages,
         samples,
         output,
         seed,
         settings,
-        callbacks=lambda stage, start: (
-            [SampleSheets(output / "samples", known.held_out, stage, start)]
-            if spec  # an instrument draws nothing
-            else []
-        ),
+        callbacks=watch,
         precision="bf16-mixed" if _has_bf16() else "32-true",
     )
     path = output / "model.safetensors"
@@ -178,6 +192,13 @@ class TrainingFaces:
     records: list[FaceRecord]  # N
     landmarks: NDArray[np.float32]  # (N, 68, 2) in shares of the side, NaN where unknown
     held_out: NDArray[np.uint8]  # (M, S, S, 3), of the first set with people; may be empty
+
+    def part(self, rows: NDArray[np.bool_]) -> TrainingFaces:
+        """The chosen ones of the N; no copy where all are."""
+        if rows.all():
+            return self
+        records = [record for record, chosen in zip(self.records, rows, strict=True) if chosen]
+        return TrainingFaces(self.faces[rows], records, self.landmarks[rows], self.held_out)
 
 
 def training_faces(
@@ -241,6 +262,25 @@ def _check_landmarks(
         raise TrainingError(
             f"{method} learns from 68 landmarks a photo and none are given; {advice}"
         )
+
+
+def _validation_rows(
+    method: str, model: nn.Module, records: Sequence[FaceRecord], share: float
+) -> NDArray[np.bool_]:
+    """(N,) which photos to score; TrainingError where there is nothing to score, or no share."""
+    if not 0 <= share < 1:
+        raise TrainingError(f"a validation share of {share}; it must be at least 0 and below 1")
+    rows = hold_out_photos(records, share)
+    if not share:
+        return rows
+    if not hasattr(model, "expression_probabilities"):
+        raise TrainingError(f"{method} recognises no expressions; train it without validation")
+    if not rows.any():
+        raise TrainingError(
+            "no photo to validate by: none of unknown people has an expression, or the share is "
+            "too small"
+        )
+    return rows
 
 
 def _by_name(data: Mapping[str, Path], records: Sequence[FaceRecord]) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from facefactor.data.held_out import hold_out_photos
 from facefactor.data.samples import number_subjects
 from facefactor.perception.recognition import IResNet18, load_recogniser
 from facefactor.perception.state_dicts import InstrumentError
 from facefactor.training.run import TrainingError
 from facefactor.training.train import train, training_faces
+from tests.small_networks import save_recogniser
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,23 @@ def celeba(tmp_path_factory):
         landmarks68=marks,
         found=np.arange(80) % 2 == 0,
     )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rafdb(tmp_path_factory):
+    """Thirty faces of random colours in RAF-DB's layout, of all seven classes."""
+    folder = tmp_path_factory.mktemp("rafdb")
+    (folder / "Image" / "aligned").mkdir(parents=True)
+    (folder / "EmoLabel").mkdir()
+    random = np.random.default_rng(1)
+    lines = []
+    for number in range(30):
+        name = f"train_{number:05d}"
+        face = random.integers(0, 255, (100, 100, 3)).astype(np.uint8)
+        Image.fromarray(face).save(folder / "Image" / "aligned" / f"{name}_aligned.jpg")
+        lines.append(f"{name}.jpg {number % 7 + 1}\n")
+    (folder / "EmoLabel" / "list_patition_label.txt").write_text("".join(lines))
     return folder
 
 
@@ -87,6 +106,63 @@ def test_a_training_that_lives_on_landmarks_asks_for_them(celeba, tmp_path):
             landmarks=tmp_path / "nowhere",
         )  # fmt: skip
     assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
+def test_photos_to_validate_by_are_not_trained_on(rafdb, tmp_path):
+    recogniser = save_recogniser(tmp_path / "recogniser.safetensors")
+    changes = {"images": "8", "batch_size": "2", "width": "0.125", "code_size": "24"}
+    where = tmp_path / "run"
+    train(
+        "ipdfer",
+        {"rafdb": rafdb},
+        where,
+        "small-baseline",
+        changes,
+        recogniser=recogniser,
+        validation=0.4,
+        cache=tmp_path,
+    )
+    rows = json.loads((where / "validation.json").read_text())
+    assert rows[-1]["step"] == 4 and 0 < rows[-1]["photos"] < 30
+    known = training_faces({"rafdb": rafdb}, "arcface", 112, tmp_path)
+    assert hold_out_photos(known.records, 0.4).sum() == rows[-1]["photos"]
+    with pytest.raises(TrainingError, match="other settings .*validation"):
+        train(
+            "ipdfer",
+            {"rafdb": rafdb},
+            where,
+            "small-baseline",
+            changes,
+            recogniser=recogniser,
+            cache=tmp_path,
+        )
+
+
+@pytest.mark.parametrize(
+    ("method", "share", "message"),
+    [
+        ("ipdfer", 1.0, "share of 1.0; it must be at least 0 and below 1"),
+        ("recogniser", 0.1, "recogniser recognises no expressions"),
+        ("ipdfer", 0.1, "no photo to validate by"),  # CelebA has no expressions
+    ],
+)
+def test_what_cannot_be_validated_is_said(celeba, tmp_path, method, share, message):
+    preset = "paper" if method == "recogniser" else "small-baseline"
+    recogniser = None
+    if method == "ipdfer":
+        recogniser = save_recogniser(tmp_path / "recogniser.safetensors")
+    changes = {"width": "0.125", "code_size": "24"} if method == "ipdfer" else {}
+    with pytest.raises(TrainingError, match=message):
+        train(
+            method,
+            {"celeba": celeba},
+            tmp_path / "run",
+            preset,
+            changes,
+            recogniser=recogniser,
+            validation=share,
+            cache=tmp_path,
+        )
 
 
 def test_a_run_does_not_go_on_with_other_landmarks(celeba, tmp_path):

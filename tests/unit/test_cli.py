@@ -138,6 +138,7 @@ def test_training(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
         "start_from": None,
         "landmarks": None,
         "recogniser": None,
+        "validation": 0.0,
     }
     assert capsys.readouterr().out == "runs/facecycle/model.safetensors\n"
     assert run("train", "facecycle", "--data", "a=b", "--fresh") == 0
