@@ -91,7 +91,9 @@ class _LandmarkShape:
         used = torch.cat([places, *self.strips])
         self.neutral = neutral[used]
         self.eyes = (neutral[places[45]] - neutral[places[36]]).norm()
-        modes = [torch.as_tensor(modes)[:, used].double() for modes in (model.identity, model.expression)]
+        modes = [
+            torch.as_tensor(modes)[:, used].double() for modes in (model.identity, model.expression)
+        ]
         self.people = len(modes[0])
         self.modes = torch.cat(modes)  # (K + E, U, 3)
         spread = torch.ones(len(self.modes), dtype=torch.float64)
@@ -139,7 +141,9 @@ def _fit(landmarks: Tensor, shape: _LandmarkShape, jaw: str) -> FaceFit:
     for _ in range(_ROUNDS):
         everything = shape.points(coefficients)
         if jaw == "outline":
-            chosen = _slide(everything, _camera(everything[rows, chosen], landmarks, weights)[0], shape)
+            chosen = _slide(
+                everything, _camera(everything[rows, chosen], landmarks, weights)[0], shape
+            )
         rotation, scale, shift = _camera(everything[rows, chosen], landmarks, weights)
         coefficients = _shape_for(
             landmarks, rotation, scale, shift, chosen, weights, shape, coefficients
@@ -159,9 +163,7 @@ def _turned(points: Tensor, rotation: Tensor) -> Tensor:
     return (points @ rotation.mT)[..., :2] * points.new_tensor([1, -1])
 
 
-def _camera(
-    points: Tensor, landmarks: Tensor, weights: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _camera(points: Tensor, landmarks: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rotation, scale and shift for given points: the best affine map, split by singular values."""
     share = (weights / weights.sum())[:, None]
     centre, target = ((x * share).sum(dim=1, keepdim=True) for x in (points, landmarks))
