@@ -99,13 +99,12 @@ class _LandmarkShape:
         spread = torch.ones(len(self.modes), dtype=torch.float64)
         spread[self.people :] = _EXPRESSION_SPREAD
         self.precision = 1 / spread.square()
-        expressions = len(self.modes) - self.people
         self.sizes = {
             "rotation": (3, 3),
             "scale": (),
             "shift": (2,),
             "identity": (self.people,),
-            "expression": (expressions,),
+            "expression": (len(expressions),),
             "error": (),
         }
 
