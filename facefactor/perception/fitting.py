@@ -91,11 +91,9 @@ class _LandmarkShape:
         used = torch.cat([places, *self.strips])
         self.neutral = neutral[used]
         self.eyes = (neutral[places[45]] - neutral[places[36]]).norm()
-        modes = [
-            torch.as_tensor(modes)[:, used].double() for modes in (model.identity, model.expression)
-        ]
-        self.people = len(modes[0])
-        self.modes = torch.cat(modes)  # (K + E, U, 3)
+        people, expressions = torch.as_tensor(model.identity), torch.as_tensor(model.expression)
+        self.people = len(people)
+        self.modes = torch.cat([people[:, used], expressions[:, used]]).double()  # (K + E, U, 3)
         spread = torch.ones(len(self.modes), dtype=torch.float64)
         spread[self.people :] = _EXPRESSION_SPREAD
         self.precision = 1 / spread.square()
