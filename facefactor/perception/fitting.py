@@ -1,4 +1,4 @@
-"""A morphable model fitted to 68 landmarks: head rotation, identity and expression coefficients.
+"""A morphable model fitted to 68 landmarks: rotation, identity, expression; and the light on it.
 
 The landmarks are taken for a scaled, shifted parallel projection of the turned model. Two linear
 problems are solved in turns: the camera for a given shape, and the shape for a given camera, with
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from facefactor.geometry.lighting import harmonic_basis
+
 if TYPE_CHECKING:
     from facefactor.geometry.morphable import MorphableModel
 
@@ -24,6 +26,9 @@ _EXPRESSION_SPREAD = 0.3  # of expression weights, which lie in [0, 1]; identity
 _TRUST_IN_JAW = 0.3  # weight beside 1: jaw points slide along the outline
 _BATCH = 256  # faces: normal matrices of 157 x 157 numbers each
 _JAW = 17  # the first landmarks
+_MEAN_SHADING = 0.75
+_REWEIGHTED = 3  # solutions for the light
+_SKIN = 0.05  # of brightness: what is further off is no evenly coloured skin
 _STRIP = 0.06  # half the height, in distances of the eye corners, of where a jaw point may slide
 
 
@@ -70,7 +75,7 @@ def fit_landmarks(
         raise ValueError(f"landmarks must be (N, 68, 2), got {tuple(landmarks.shape)}")
     known = landmarks.isfinite().flatten(1).all(dim=1)
     shape = _LandmarkShape(model)
-    found = [_fit(part.double(), shape, jaw) for part in landmarks[known].split(_BATCH)]
+    found = [_fit(part.double(), shape, jaw) for part in torch.split(landmarks[known], _BATCH)]
     whole = {}
     for name, width in shape.sizes.items():
         values = [getattr(fit, name) for fit in found]
@@ -149,9 +154,7 @@ def _fit(landmarks: Tensor, shape: _LandmarkShape, jaw: str) -> FaceFit:
     rotation, scale, shift = _camera(points, landmarks, weights)
     seen = scale[:, None, None] * _turned(points, rotation) + shift[:, None]
     error = (seen - landmarks)[:, _JAW:].norm(dim=2).mean(dim=1) / (scale * shape.eyes)
-    identity, expression = coefficients.split(
-        [shape.people, len(shape.modes) - shape.people], dim=1
-    )
+    identity, expression = coefficients[:, : shape.people], coefficients[:, shape.people :]
     return FaceFit(rotation, scale, shift, identity, expression, error)
 
 
@@ -225,3 +228,37 @@ def _slide(points: Tensor, rotation: Tensor, shape: _LandmarkShape) -> Tensor:
         slides = far & (len(shape.strips[jaw]) > 1)
         chosen[:, jaw] = torch.where(slides, start + furthest, chosen[:, jaw])
     return chosen
+
+
+def fit_lighting(faces: Tensor, normals: Tensor, mask: Tensor) -> Tensor:
+    """Grey light that explains faces if skin had one albedo: (N, 9), mean shading 0.75 in the mask.
+
+    Brightness is taken for albedo times shading. Which of the two makes a face dark cannot be told,
+    so the mean shading is put to 0.75, that of Neural Face Editing's prior. Brows, eyes and lips
+    are no skin: pixels far off the first solution count for less in two more.
+
+    Args:
+        faces: (N, 3, H, W) RGB in [0, 1]; normals: (N, 3, H, W), x to the image's right, y up, z to
+            the camera; mask: (N, 1, H, W) bool, where the normals hold.
+
+    Returns:
+        float64; NaN for a face without a pixel in its mask.
+    """
+    brightness = faces.double().mean(dim=1).flatten(1)  # (N, P)
+    basis = harmonic_basis(normals.double()).flatten(2).mT  # (N, P, 9)
+    seen = mask.flatten(1).double()
+    weights = seen
+    # light of the second order is held back where few normals are seen
+    hold = torch.diag(torch.tensor([0.0, *[1e-3] * 3, *[1e-2] * 5], dtype=torch.float64))
+    for _ in range(_REWEIGHTED):
+        share = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        normal = torch.einsum("np,npi,npj->nij", share, basis, basis) + hold
+        pull = torch.einsum("np,npi,np->ni", share, basis, brightness)
+        # a face without a pixel has no light of order 0 to divide by
+        normal = normal + 1e-9 * torch.eye(9, dtype=torch.float64)
+        light = torch.linalg.solve(normal, pull)
+        off = (torch.einsum("npi,ni->np", basis, light) - brightness).abs()
+        weights = seen * (_SKIN / off.clamp(min=_SKIN))  # Huber's
+    shaded = torch.einsum("npi,ni->np", basis, light)
+    mean = (shaded * seen).sum(dim=1) / seen.sum(dim=1)  # 0 / 0 is NaN
+    return light * (_MEAN_SHADING / mean)[:, None]
