@@ -51,9 +51,9 @@ def shading(normals: Tensor, light: Tensor) -> Tensor:
     Returns:
         (N, 1 or 3, H, W); below 0 where the nine numbers describe no real light.
     """
-    by_colour = light.unflatten(1, (-1, 9)).float()  # (N, C, 9)
+    by_colour = light.unflatten(1, (-1, 9))  # (N, C, 9)
     with torch.autocast(normals.device.type, enabled=False):  # it would multiply in bfloat16
-        return torch.einsum("nck,nkhw->nchw", by_colour, sh_basis(normals.float()))
+        return torch.einsum("nck,nkhw->nchw", by_colour, sh_basis(normals))
 
 
 def facing_normals(xy: Tensor) -> Tensor:
