@@ -28,6 +28,7 @@ from facefactor.methods.neurotensorial.networks import (
     Encoder,
     UnpoolingDecoder,
     UpsamplingDecoder,
+    code_head,
     threshold,
 )
 from facefactor.methods.neurotensorial.tensors import rotate, synthesis
@@ -93,8 +94,8 @@ class NeuroTensorial(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.to_identity = nn.Linear(HIDDEN, IDENTITY)
-        self.to_expression = nn.Linear(HIDDEN, EXPRESSION)
+        self.to_identity = code_head(HIDDEN, IDENTITY)
+        self.to_expression = code_head(HIDDEN, EXPRESSION)
         self.to_pose = nn.Linear(HIDDEN, POSE)
         self.to_illumination = nn.Linear(HIDDEN, ILLUMINATION)
         self.to_background = nn.Linear(HIDDEN, HIDDEN)

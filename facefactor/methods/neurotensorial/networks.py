@@ -62,6 +62,7 @@ class UnpoolingDecoder(nn.Module):
         self.convolutions = _decoding_convolutions(channels)
         self.to_image = nn.Conv2d(channels[0], outputs, 3, padding=1)
         _initialise(self)
+        _begin_plain(self.to_image)
 
     def forward(self, codes: Tensor, places: Sequence[Tensor]) -> Tensor:
         x = threshold(self.from_code(codes)).unflatten(1, (-1, self.side, self.side))
@@ -88,6 +89,7 @@ class UpsamplingDecoder(nn.Module):
         self.to_image = nn.Conv2d(channels[0], outputs, 3, padding=1)
         self.activation = activation
         _initialise(self)
+        _begin_plain(self.to_image)
 
     def forward(self, features: Tensor) -> Tensor:
         x = self.activation(self.from_code(features)).unflatten(1, (-1, self.side, self.side))
@@ -107,6 +109,17 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         codes, _ = self.encoder(images)
         return threshold(self.decoder(codes) + 0.5)
+
+
+def code_head(inputs: int, outputs: int) -> nn.Linear:
+    """From z_i to a code that is multiplied with others: its numbers begin at a size near 1.
+
+    PyTorch's own choice makes them 0.3, and a product of three of them nothing to learn from. They
+    do not begin at a mean of 0, as a core tensor without bias needs one to give a mean face.
+    """
+    head = nn.Linear(inputs, outputs)
+    nn.init.normal_(head.weight, std=0.15)
+    return head
 
 
 class OtherCrop(nn.Module):
@@ -160,3 +173,9 @@ def _initialise(network: nn.Module) -> None:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def _begin_plain(to_image: nn.Conv2d) -> None:
+    """Images begin near 0: what is cut to a range of values has no gradient outside of it."""
+    to_image.weight.mul_(0.1)

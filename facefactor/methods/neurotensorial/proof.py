@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from facefactor.factors import FactorName, Factors, FactorSpec, ModelSpec
 from facefactor.geometry.rotations import nearest_rotation
 from facefactor.methods.neurotensorial.model import EXPRESSION, HIDDEN, IDENTITY, POSE
-from facefactor.methods.neurotensorial.networks import Encoder, UpsamplingDecoder
+from facefactor.methods.neurotensorial.networks import Encoder, UpsamplingDecoder, code_head
 from facefactor.methods.neurotensorial.tensors import rotate, synthesis
 
 
@@ -42,8 +42,8 @@ class ProofOfConcept(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.to_identity = nn.Linear(HIDDEN, IDENTITY)
-        self.to_expression = nn.Linear(HIDDEN, EXPRESSION)
+        self.to_identity = code_head(HIDDEN, IDENTITY)
+        self.to_expression = code_head(HIDDEN, EXPRESSION)
         self.to_pose = nn.Linear(HIDDEN, POSE) if turns else None
         self.image_decoder = image_decoder
         self.texture_decoder = texture_decoder
