@@ -14,8 +14,8 @@ from facefactor.geometry.similarity import apply_affine, similarity_transform
 from facefactor.methods.neurotensorial.formation import (
     compose,
     facing_normals,
+    harmonic_basis,
     light_up,
-    sh_basis,
     shading,
 )
 from facefactor.methods.neurotensorial.losses import (
@@ -23,7 +23,7 @@ from facefactor.methods.neurotensorial.losses import (
     convergence,
     frontal_target,
     label_loss,
-    light_loss,
+    lighting_loss,
     masked_loss,
     next_balance,
     redrawing_error,
@@ -38,6 +38,7 @@ from facefactor.methods.neurotensorial.networks import (
     UnpoolingDecoder,
     UpsamplingDecoder,
     threshold,
+    unpool,
 )
 from facefactor.methods.neurotensorial.tensors import projection, rotate, synthesis
 from facefactor.perception.align import CROPS
@@ -175,7 +176,7 @@ def test_basis_is_that_of_attenuated_harmonics():
             0.25 * (15 / pi) ** 0.5 * (x**2 - y**2) * pi / 4,
         ]
     )
-    same(sh_basis(normals)[0, :, 0], literal, atol=3e-5, rtol=0)
+    same(harmonic_basis(normals)[0, :, 0], literal, atol=3e-5, rtol=0)
 
 
 def test_shading_is_the_quadratic_form_of_the_normals():
@@ -222,7 +223,11 @@ def test_normals_face_the_camera_and_have_finite_gradients():
     xy = torch.tensor([[0.6, 0.0, -1.0, 3.0, 0.0], [0.0, -0.8, 0.0, 0.5, 1.0]])
     xy = xy.reshape(1, 2, 1, 5).requires_grad_()
     normals = facing_normals(xy)
-    expected = [[0.6, 0.0, -1.0, 1.0, 0.0], [0.0, -0.8, 0.0, 0.5, 1.0], [0.8, 0.6, 0.01, 0.01, 0.01]]
+    expected = [
+        [0.6, 0.0, -1.0, 1.0, 0.0],
+        [0.0, -0.8, 0.0, 0.5, 1.0],
+        [0.8, 0.6, 0.01, 0.01, 0.01],
+    ]
     same(normals[0, :, 0], expected, atol=1e-4, rtol=0)
     normals.sum().backward()
     assert xy.grad.isfinite().all()
@@ -276,6 +281,16 @@ def test_the_encoder_pools_before_its_threshold_and_remembers_where():
     assert where.flatten().tolist() == [4, 2, 8, 11]  # row by row: 0.4, 0.9, -0.1, 0.7
     maxima = torch.tensor([0.4, 0.9, 1e-6, 0.7])
     same(code[0], torch.sigmoid(maxima @ encoder.to_code.weight.T + encoder.to_code.bias))
+
+
+def test_unpooling_undoes_pooling_where_maxima_were():
+    maps = torch.randn(2, 3, 6, 4, requires_grad=True)
+    maxima, where = F.max_pool2d(maps, 2, return_indices=True)
+    again = unpool(maxima, where)
+    assert torch.equal(again, F.max_unpool2d(maxima, where, 2))
+    assert torch.equal(F.max_pool2d(again.clamp(min=0), 2), maxima.clamp(min=0))
+    again.sum().backward()
+    assert torch.equal(maps.grad, (again != 0).float())
 
 
 def test_unpooling_puts_maxima_where_they_were():
@@ -340,7 +355,9 @@ def test_other_crop_frames_the_face_as_its_network_has_it():
         expected = apply_affine(move, [(column + 0.5) / size, (row + 0.5) / size])
         same(seen[0, :2, row, column], expected, atol=1e-5, rtol=0)
     nose = [round(share * size - 0.5) for share in CROPS["arcface"].points[2]]
-    assert torch.dist(seen[0, :2, nose[1], nose[0]], torch.tensor(CROPS["facecycle"].points[2])) < 0.05
+    assert (
+        torch.dist(seen[0, :2, nose[1], nose[0]], torch.tensor(CROPS["facecycle"].points[2])) < 0.05
+    )
 
 
 # Losses
@@ -394,10 +411,10 @@ def test_unit_norm_by_hand():
 def test_light_is_compared_colour_by_colour():
     light, labels = torch.zeros(1, 27), torch.zeros(1, 27)
     labels[0, 0], labels[0, 9], labels[0, 18] = 3.0, 6.0, 0.0
-    same(light_loss(light, labels), (9 + 36) / 9)  # sum over colours of means over nine
-    same(light_loss(light[:, :9], labels), 9 / 9)  # grey light: the labels' mean, 3
-    same(light_loss(light, labels[:, :9]), 3 * 9 / 9)  # grey labels for each colour
-    assert light_loss(light, labels * NAN) == 0
+    same(lighting_loss(light, labels), (9 + 36) / 9)  # sum over colours of means over nine
+    same(lighting_loss(light[:, :9], labels), 9 / 9)  # grey light: the labels' mean, 3
+    same(lighting_loss(light, labels[:, :9]), 3 * 9 / 9)  # grey labels for each colour
+    assert lighting_loss(light, labels * NAN) == 0
 
 
 def test_white_shading_is_held_at_three_quarters_over_the_batch():

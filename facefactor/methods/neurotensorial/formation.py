@@ -13,7 +13,7 @@ from torch.nn import functional as F
 _LEAST_DEPTH_SQUARED = 1e-4  # of a normal's z: the root's slope is infinite at 0
 
 
-def sh_basis(normals: Tensor) -> Tensor:
+def harmonic_basis(normals: Tensor) -> Tensor:
     """Nine real spherical harmonics with the attenuation of a Lambertian surface folded in.
 
     Of (1, y, z, x, xy, yz, z^2, xz, x^2 - y^2), in this order; others have others.
@@ -41,19 +41,18 @@ def sh_basis(normals: Tensor) -> Tensor:
     )
 
 
-def shading(normals: Tensor, light: Tensor) -> Tensor:
+def shading(normals: Tensor, lighting: Tensor) -> Tensor:
     """Light that a surface sends back, per unit of albedo.
 
     Args:
         normals: (N, 3, H, W) unit vectors.
-        light: (N, 9), or (N, 27) for each colour its own.
+        lighting: (N, 9), or (N, 27) for each colour its own.
 
     Returns:
         (N, 1 or 3, H, W); below 0 where the nine numbers describe no real light.
     """
-    by_colour = light.unflatten(1, (-1, 9))  # (N, C, 9)
-    with torch.autocast(normals.device.type, enabled=False):  # it would multiply in bfloat16
-        return torch.einsum("nck,nkhw->nchw", by_colour, sh_basis(normals))
+    by_colour = lighting.reshape(len(lighting), -1, 9)  # (N, 1 or 3, 9)
+    return torch.einsum("nck,nkhw->nchw", by_colour, harmonic_basis(normals))
 
 
 def facing_normals(xy: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class Weights:
     normals_smoothness: float  # [N]
     unit_norm: float  # [N]
     albedo_smoothness: float  # [N]
-    light: float  # [N]
+    lighting: float  # [N]
     white_shading: float  # [N]
     mask: float  # [N]
     mask_smoothness: float  # [N]
@@ -107,15 +107,15 @@ def unit_norm_loss(normals: Tensor) -> Tensor:
     return (normals.square().sum(dim=1) - 1).square().mean()
 
 
-def light_loss(light: Tensor, labels: Tensor) -> Tensor:
-    """Squared differences of light coefficients: mean of nine, sum over the colours of `light`.
+def lighting_loss(lighting: Tensor, labels: Tensor) -> Tensor:
+    """Squared differences of lighting coefficients: mean of nine, sum over those of each colour.
 
     Args:
-        light: (N, 9), or (N, 27), colour by colour.
+        lighting: (N, 9), or (N, 27), colour by colour.
         labels: (N, 9) or (N, 27). Grey labels are those of each colour; grey light is compared with
             the mean of colours.
     """
-    predicted, wanted = light.unflatten(1, (-1, 9)), labels.unflatten(1, (-1, 9))
+    predicted, wanted = (each.reshape(len(each), -1, 9) for each in (lighting, labels))
     if predicted.shape[1] == 1:
         wanted = wanted.mean(dim=1, keepdim=True)
     wanted = wanted.expand_as(predicted)

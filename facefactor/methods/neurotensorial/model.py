@@ -72,7 +72,7 @@ class NeuroTensorial(nn.Module):
         shape_core: B of Eq. 4, (N, 1200) -> (N, 28125).
         face_core: Q of Eq. 2, (N, 10800) -> (N, 3 S S).
         expression_modes, identity_modes: of the morphable model that fits the training faces.
-        light_colours: 1 for grey light, 3 for a light of each colour.
+        lighting_colours: 1 for grey light, 3 for a light of each colour.
     """
 
     neutral_expression: Tensor
@@ -89,7 +89,7 @@ class NeuroTensorial(nn.Module):
         face_core: nn.Module,
         expression_modes: int,
         identity_modes: int,
-        light_colours: int,
+        lighting_colours: int,
         image_size: int = 64,
     ) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class NeuroTensorial(nn.Module):
         self.face_core = face_core
         self.to_expression_modes = nn.Linear(EXPRESSION, expression_modes)  # fc of Eq. 10
         self.to_identity_modes = nn.Linear(IDENTITY, identity_modes)  # fc of Eq. 11
-        self.to_light = nn.Linear(ILLUMINATION, light_colours * 9, bias=False)
+        self.to_lighting = nn.Linear(ILLUMINATION, lighting_colours * 9, bias=False)
         # a product with zero is zero, so neither is removed by the zero code; training follows them
         self.register_buffer("neutral_expression", torch.zeros(EXPRESSION))
         self.register_buffer("mean_illumination", torch.zeros(ILLUMINATION))
@@ -139,10 +139,12 @@ class NeuroTensorial(nn.Module):
         self, identity: Tensor, expression: Tensor, pose: Tensor, illumination: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Albedo, normals and shading of codes, by the second stream of Sec. 3.5; see Rendering."""
-        features = rotate(synthesis(expression, identity), pose.unflatten(1, (3, 3)))
+        features = rotate(synthesis(expression, identity), as_matrix(pose))
         albedo = threshold(self.albedo_decoder(features) + 0.5)
         normals = facing_normals(self.normal_decoder(features))
-        return albedo, normals, shading(normals, self.light(illumination))
+        with torch.autocast(normals.device.type, enabled=False):  # it would multiply in bfloat16
+            shade = shading(normals, self.lighting(illumination))
+        return albedo, normals, shade
 
     def draw(self, codes: Codes, places: Sequence[Tensor]) -> Rendering:
         """D of Eq. 7, the pose code as it is: what training looks at."""
@@ -151,20 +153,27 @@ class NeuroTensorial(nn.Module):
             *self.surround(codes, places),
         )
 
-    def light(self, illumination: Tensor) -> Tensor:
+    def lighting(self, illumination: Tensor) -> Tensor:
         """Spherical-harmonic coefficients of codes (N, 9): (N, 9), or (N, 27) in colour."""
-        return self.to_light(illumination).float()
+        return self.to_lighting(illumination).float()
 
-    def illumination_of(self, light: Tensor) -> Tensor:
-        """Codes (N, 9) whose light is nearest to `light`, (N, 9) or (N, 27) as `light` gives it."""
-        weight = self.to_light.weight.float()
-        codes: Tensor = torch.linalg.lstsq(weight, light.float().mT).solution
+    def illumination_of(self, lighting: Tensor) -> Tensor:
+        """Codes (N, 9) whose lighting is nearest to the given, (N, 9) or (N, 27).
+
+        Nine coefficients stand for grey light where the model has three colours; of 27 a grey model
+        takes the mean of colours.
+        """
+        weight = self.to_lighting.weight.float()
+        wanted = lighting.float().reshape(len(lighting), -1, 9)
+        colours = len(weight) // 9
+        wanted = wanted.mean(dim=1, keepdim=True) if colours == 1 else wanted.expand(-1, colours, 9)
+        codes: Tensor = torch.linalg.lstsq(weight, wanted.flatten(1).mT).solution
         return codes.mT
 
     def shape(self, identity: Tensor, expression: Tensor) -> Tensor:
         """B of codes (Eq. 4): displacements from the mean face, (N, 3, 9375) in cm."""
         features = synthesis(expression, identity)
-        return self.shape_core(features).float().unflatten(1, (3, VERTICES))
+        return self.shape_core(features).float().view(-1, 3, VERTICES)
 
     def frontal(self, identity: Tensor, expression: Tensor, illumination: Tensor | None) -> Tensor:
         """Q of codes (Eq. 2), (N, 3, S, S): the frontal image in [-1, 1], grey 0 around the face.
@@ -178,7 +187,7 @@ class NeuroTensorial(nn.Module):
             )
         features = synthesis(illumination, expression, identity)
         size = self.image_size
-        return self.face_core(features).float().unflatten(1, (3, size, size))
+        return self.face_core(features).float().view(-1, 3, size, size)
 
     def encode(self, faces: Tensor) -> Factors:
         codes, places = self.read(faces)
@@ -200,7 +209,7 @@ class NeuroTensorial(nn.Module):
         code half-way to the neutral one, are rotations, too. Where there is no mask the face fills
         the square; where there is no background it is black.
         """
-        pose = nearest_rotation(factors["pose"].unflatten(1, (3, 3))).flatten(1)
+        pose = nearest_rotation(as_matrix(factors["pose"])).flatten(1)
         lit = self.light_face(
             factors["identity"], factors["expression"], pose, factors["illumination"]
         )
@@ -229,9 +238,7 @@ class NeuroTensorial(nn.Module):
 
     def frontal_face(self, factors: Factors) -> Tensor:
         """The face seen from the front, (N, 3, S, S) in [0, 1], mid-grey around it."""
-        drawn = self.frontal(
-            factors["identity"], factors["expression"], factors["illumination"]
-        )
+        drawn = self.frontal(factors["identity"], factors["expression"], factors["illumination"])
         return ((drawn + 1) / 2).clamp(0, 1)
 
     def frontal_normals(self, factors: Factors) -> Tensor:
@@ -251,11 +258,16 @@ class NeuroTensorial(nn.Module):
 
         A black face, or one turned by a matrix near 0, would give its decoders no gradient.
         """
-        self.to_light.weight.copy_(torch.eye(9).repeat(self.to_light.out_features // 9, 1))
+        self.to_lighting.weight.copy_(torch.eye(9).repeat(self.to_lighting.out_features // 9, 1))
         self.to_pose.weight.mul_(0.1)
         self.to_pose.bias.copy_(torch.eye(3).flatten())
         self.to_illumination.weight.mul_(0.1)
         self.to_illumination.bias.copy_(0.75 / 0.886227 * torch.eye(9)[0])
+
+
+def as_matrix(pose: Tensor) -> Tensor:
+    """Pose codes (N, 9) as matrices (N, 3, 3), filled row by row (Sec. 3.4)."""
+    return pose.reshape(-1, 3, 3)
 
 
 def _rendering(lit: tuple[Tensor, Tensor, Tensor], mask: Tensor, background: Tensor) -> Rendering:

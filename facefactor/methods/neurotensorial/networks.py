@@ -17,7 +17,20 @@ _FLOOR = 1e-6  # what the thresholding nonlinearity makes of all that is not abo
 
 def threshold(x: Tensor) -> Tensor:
     """The "thresholding nonlinearity": x above 0, a small constant elsewhere, where it is flat."""
-    return F.threshold(x, 0, _FLOOR)
+    return x.clamp(min=_FLOOR)  # what lies between 0 and the constant is the same to 1e-6
+
+
+def unpool(maxima: Tensor, where: Tensor) -> Tensor:
+    """Maxima (N, C, H, W) at their places in maps (N, C, 2H, 2W), 0 elsewhere.
+
+    Args:
+        where: (N, C, H, W) int64, as `F.max_pool2d` gives them. (`F.max_unpool2d` is the same, and
+            cannot be traced.)
+    """
+    n, channels, height, width = maxima.shape
+    empty = maxima.new_zeros(n, channels, 4 * height * width)
+    filled = empty.scatter(2, where.flatten(2), maxima.flatten(2))
+    return filled.view(n, channels, 2 * height, 2 * width)
 
 
 class Encoder(nn.Module):
@@ -65,9 +78,9 @@ class UnpoolingDecoder(nn.Module):
         _begin_plain(self.to_image)
 
     def forward(self, codes: Tensor, places: Sequence[Tensor]) -> Tensor:
-        x = threshold(self.from_code(codes)).unflatten(1, (-1, self.side, self.side))
+        x = threshold(self.from_code(codes)).reshape(len(codes), -1, self.side, self.side)
         for convolution, where in zip(self.convolutions, reversed(places), strict=True):
-            x = threshold(convolution(F.max_unpool2d(x, where, 2)))
+            x = threshold(convolution(unpool(x, where)))
         return self.to_image(x).float()
 
 
@@ -92,7 +105,8 @@ class UpsamplingDecoder(nn.Module):
         _begin_plain(self.to_image)
 
     def forward(self, features: Tensor) -> Tensor:
-        x = self.activation(self.from_code(features)).unflatten(1, (-1, self.side, self.side))
+        x = self.activation(self.from_code(features))
+        x = x.reshape(len(features), -1, self.side, self.side)
         for convolution in self.convolutions:
             x = self.activation(convolution(F.interpolate(x, scale_factor=2.0, mode="nearest")))
         return self.to_image(x).float()

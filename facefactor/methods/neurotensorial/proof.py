@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from facefactor.factors import FactorName, Factors, FactorSpec, ModelSpec
 from facefactor.geometry.rotations import nearest_rotation
-from facefactor.methods.neurotensorial.model import EXPRESSION, HIDDEN, IDENTITY, POSE
+from facefactor.methods.neurotensorial.model import (
+    EXPRESSION,
+    HIDDEN,
+    IDENTITY,
+    POSE,
+    as_matrix,
+)
 from facefactor.methods.neurotensorial.networks import Encoder, UpsamplingDecoder, code_head
 from facefactor.methods.neurotensorial.tensors import rotate, synthesis
 
@@ -72,7 +78,7 @@ class ProofOfConcept(nn.Module):
         """Faces (N, 3, S, S), not cut to [0, 1], so that gradients survive at the ends."""
         features = synthesis(expression, identity)
         if pose is not None:
-            features = rotate(features, pose.unflatten(1, (3, 3)))
+            features = rotate(features, as_matrix(pose))
         return (self.image_decoder(features).float() + 1) / 2
 
     def draw_texture(self, identity: Tensor) -> Tensor:
@@ -83,7 +89,7 @@ class ProofOfConcept(nn.Module):
         """D of Eq. 18; the pose code is replaced by the nearest rotation."""
         pose = None
         if self.to_pose is not None:
-            pose = nearest_rotation(factors["pose"].unflatten(1, (3, 3))).flatten(1)
+            pose = nearest_rotation(as_matrix(factors["pose"])).flatten(1)
         return self.draw(factors["identity"], factors["expression"], pose).clamp(0, 1)
 
     def neutral(self, name: FactorName) -> Tensor:

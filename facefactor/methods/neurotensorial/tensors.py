@@ -30,9 +30,7 @@ def projection(inputs: int, outputs: int, rank: int) -> nn.Module:
     """
     if not rank:
         return nn.Linear(inputs, outputs, bias=False)
-    return nn.Sequential(
-        nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs, bias=False)
-    )
+    return nn.Sequential(nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs, bias=False))
 
 
 def rotate(features: Tensor, rotation: Tensor) -> Tensor:
@@ -45,5 +43,5 @@ def rotate(features: Tensor, rotation: Tensor) -> Tensor:
     Returns:
         (N, K). Written out as products and sums: autocast would multiply matrices in bfloat16.
     """
-    rows = features.unflatten(1, (1, 3, -1))  # (N, 1, 3, K/3)
+    rows = features.reshape(len(features), 1, 3, -1)  # (N, 1, 3, K/3)
     return (rotation[..., None] * rows).sum(dim=2).flatten(1)

@@ -26,7 +26,7 @@ from facefactor.methods.neurotensorial.losses import (
     frontal_target,
     known_rows,
     label_loss,
-    light_loss,
+    lighting_loss,
     masked_loss,
     next_balance,
     redrawing_error,
@@ -54,7 +54,7 @@ class FittedBatch(NamedTuple):
     expression: Tensor  # (N, E) the same; 0 is no expression
     shape: Tensor  # (N, 3, 9375) displacement from the mean face, unturned, cm; rows x, y, z
     normals: Tensor  # (N, 3, S, S) unit vectors where the mask is, 0 elsewhere
-    light: Tensor  # (N, 9), or (N, 27) colour by colour; order of `formation.sh_basis`
+    lighting: Tensor  # (N, 9), or (N, 27) colour by colour; order of `formation.harmonic_basis`
     mask: Tensor  # (N, 1, S, S) in [0, 1]: 1 where the fitted face is seen
     frontal: Tensor  # (N,) bool: rotation known and |yaw| below 15 degrees
 
@@ -170,9 +170,7 @@ class NeuroTensorialStage(LightningModule):
         self.log("convergence", convergence(real, fake, ratio).detach(), prog_bar=True)
         return terms
 
-    def _image_terms(
-        self, batch: FittedBatch, drawn: Rendering
-    ) -> dict[str, Callable[[], Tensor]]:
+    def _image_terms(self, batch: FittedBatch, drawn: Rendering) -> dict[str, Callable[[], Tensor]]:
         """The redrawn image (Eq. 8)."""
         faces = batch.faces
         return {
@@ -220,7 +218,9 @@ class NeuroTensorialStage(LightningModule):
             "normals_smoothness": lambda: smoothness_loss(drawn.normals, mask, power=2),
             "unit_norm": lambda: unit_norm_loss(drawn.normals),
             "albedo_smoothness": lambda: smoothness_loss(drawn.albedo, mask, power=1),
-            "light": lambda: light_loss(self.model.light(codes.illumination), batch.light),
+            "lighting": lambda: lighting_loss(
+                self.model.lighting(codes.illumination), batch.lighting
+            ),
             "white_shading": lambda: white_shading_loss(drawn.shading, mask),
             "mask": lambda: absolute_label_loss(drawn.mask, mask),
             "mask_smoothness": lambda: smoothness_loss(drawn.mask, everywhere, power=1),
