@@ -27,7 +27,7 @@ class ChartPoints:
 
     corners: Tensor  # (K, 3) int64
     shares: Tensor  # (K, 3) sum 1
-    inside: Tensor  # (K,) bool; False: moved to the chart's nearest edge
+    inside: Tensor  # (K,) bool; False: on an edge of the chart, to which it may have been moved
 
     def __call__(self, attributes: Tensor) -> Tensor:
         """What vertices have, at the points: (..., V, C) -> (..., K, C)."""
