@@ -435,7 +435,7 @@ def _answer(found: Verification) -> str:
         return f"similarity {found.similarity:.3f}; no threshold was measured for this recogniser"
     measured = found.measured
     return (
-        f"{'the same person' if found.same_person else 'different people'}: similarity "
+        f"{'the same person' if found.same_person else 'not found to be the same person'}: similarity "
         f"{found.similarity:.3f}, threshold {measured.threshold:.3f}\n"
         f"measured on {measured.pairs:,} pairs of {measured.measured_on}: "
         f"{measured.false_match_rate:.2%} of different people are taken for one, "

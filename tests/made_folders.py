@@ -1,8 +1,11 @@
 """Small photos and label files, for folders made in the layouts of data sets."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from facefactor.images import write_image
 
@@ -18,3 +21,22 @@ def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
+
+
+def write_rafdb(
+    folder: Path,
+    face: Callable[[int], NDArray[np.float64] | NDArray[np.int64]],
+    train: Sequence[int],
+    test: Sequence[int] = (),
+) -> Path:
+    """RAF-DB's layout: a face (100, 100, 3) of `face(label)` for each label, 1 to 7."""
+    images = folder / "Image" / "aligned"
+    images.mkdir(parents=True)
+    lines = []
+    for part, labels in (("train", train), ("test", test)):
+        for number, label in enumerate(labels, start=1):
+            name = f"{part}_{number:05d}"
+            Image.fromarray(face(label).astype(np.uint8)).save(images / f"{name}_aligned.jpg")
+            lines.append(f"{name}.jpg {label}\n")
+    write(folder / "EmoLabel" / "list_patition_label.txt", "".join(lines))
+    return folder

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
@@ -14,6 +13,7 @@ from facefactor.errors import FaceFactorError
 from facefactor.evaluation import probes
 from facefactor.methods.facecycle.recipe import PRESETS, build
 from facefactor.protocols import evaluate
+from tests.made_folders import write_rafdb
 
 TRAIN, TEST = 280, 35  # a floor of 256 components needs more faces than that
 
@@ -21,20 +21,13 @@ TRAIN, TEST = 280, 35  # a floor of 256 components needs more faces than that
 @pytest.fixture(scope="module")
 def rafdb(tmp_path_factory):
     """RAF-DB's layout; the class of a face is its brightness."""
-    folder = tmp_path_factory.mktemp("rafdb")
-    images = folder / "Image" / "aligned"
-    images.mkdir(parents=True)
-    (folder / "EmoLabel").mkdir()
-    random, lines = np.random.default_rng(0), []
-    for part, count in (("train", TRAIN), ("test", TEST)):
-        for number in range(1, count + 1):
-            label = number % 7 + 1
-            noise = random.integers(0, 30, (100, 100, 3)) + 25 * label
-            name = f"{part}_{number:05d}"
-            Image.fromarray(noise.astype(np.uint8)).save(images / f"{name}_aligned.jpg")
-            lines.append(f"{name}.jpg {label}")
-    (folder / "EmoLabel" / "list_patition_label.txt").write_text("\n".join(lines) + "\n")
-    return folder
+    random = np.random.default_rng(0)
+    return write_rafdb(
+        tmp_path_factory.mktemp("rafdb"),
+        lambda label: random.integers(0, 30, (100, 100, 3)) + 25 * label,
+        [number % 7 + 1 for number in range(1, TRAIN + 1)],
+        [number % 7 + 1 for number in range(1, TEST + 1)],
+    )
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from facefactor.methods.ipdfer.recipe import PRESETS, build
 from facefactor.perception.head_pose import MEAN_FACE
 from facefactor.protocols import PICTURES, PROTOCOLS, Subject, evaluate, yaw
 from facefactor.protocols.subject import model_title
+from tests.made_folders import write_rafdb
 
 PATTERNS = np.random.default_rng(7).integers(80, 176, (60, 4, 4, 3), dtype=np.uint8)
 
@@ -62,21 +63,16 @@ def cache(tmp_path_factory):
 def rafdb(tmp_path_factory):
     """RAF-DB's layout; a class is a brightness, 40 + 25 k for class k, and a faint pattern. In the
     training part "sadness" is the most frequent, in the test part all are equal."""
-    folder = tmp_path_factory.mktemp("rafdb")
-    images = folder / "Image" / "aligned"
-    images.mkdir(parents=True)
-    (folder / "EmoLabel").mkdir()
-    random, lines = np.random.default_rng(0), []
-    numbers = {"train": [*range(7)] * 10 + [4] * 5, "test": [*range(7)] * 3}
-    for part, classes in numbers.items():
-        for number, label in enumerate(classes, start=1):
-            noise = random.integers(0, 31, (100, 100, 3)) + 25 * (label + 1)
-            face = noise + np.kron(PATTERNS[label] // 4 % 2 * 24.0 - 12, np.ones((25, 25, 1)))
-            name = f"{part}_{number:05d}"
-            Image.fromarray(face.astype(np.uint8)).save(images / f"{name}_aligned.jpg")
-            lines.append(f"{name}.jpg {label + 1}")
-    (folder / "EmoLabel" / "list_patition_label.txt").write_text("\n".join(lines) + "\n")
-    return folder
+    random = np.random.default_rng(0)
+
+    def face(label):
+        noise = random.integers(0, 31, (100, 100, 3)) + 25 * label
+        return noise + np.kron(PATTERNS[label - 1] // 4 % 2 * 24.0 - 12, np.ones((25, 25, 1)))
+
+    even = [1, 2, 3, 4, 5, 6, 7]
+    return write_rafdb(
+        tmp_path_factory.mktemp("rafdb"), face, train=even * 10 + [5] * 5, test=even * 3
+    )
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from facefactor.perception.recognition import IResNet18, load_recogniser
 from facefactor.perception.state_dicts import InstrumentError
 from facefactor.training.run import TrainingError
 from facefactor.training.train import train, training_faces
+from tests.made_folders import write_rafdb
 from tests.small_networks import save_recogniser
 
 
@@ -44,18 +45,12 @@ def celeba(tmp_path_factory):
 @pytest.fixture(scope="module")
 def rafdb(tmp_path_factory):
     """Thirty faces of random colours in RAF-DB's layout, of all seven classes."""
-    folder = tmp_path_factory.mktemp("rafdb")
-    (folder / "Image" / "aligned").mkdir(parents=True)
-    (folder / "EmoLabel").mkdir()
     random = np.random.default_rng(1)
-    lines = []
-    for number in range(30):
-        name = f"train_{number:05d}"
-        face = random.integers(0, 255, (100, 100, 3)).astype(np.uint8)
-        Image.fromarray(face).save(folder / "Image" / "aligned" / f"{name}_aligned.jpg")
-        lines.append(f"{name}.jpg {number % 7 + 1}\n")
-    (folder / "EmoLabel" / "list_patition_label.txt").write_text("".join(lines))
-    return folder
+    return write_rafdb(
+        tmp_path_factory.mktemp("rafdb"),
+        lambda label: random.integers(0, 255, (100, 100, 3)),
+        [number % 7 + 1 for number in range(30)],
+    )
 
 
 def test_an_instrument_is_trained_by_the_same_command(celeba, tmp_path):
