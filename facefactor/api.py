@@ -366,11 +366,13 @@ def train(
     landmarks: str | Path | None = None,
     recogniser: str | Path | None = None,
     validation: float = 0.0,
+    morphable: str | Path | None = None,
 ) -> Path:
     """Train a method or instrument; `data` as "reader=folder", `changes` as "setting=value",
     `start_from` as `load` takes it, `landmarks` a folder of `<data set>.npz`,
     `recogniser` a weights file for methods that begin with one, `validation` the share of
-    labelled photos that is scored instead of trained on."""
+    labelled photos that is scored instead of trained on, `morphable` the file of a morphable
+    model for methods that learn from one fitted to their faces."""
     from facefactor.training.train import train as run
 
     return run(
@@ -385,6 +387,7 @@ def train(
         landmarks=Path(landmarks) if landmarks else None,
         recogniser=Path(recogniser) if recogniser else None,
         validation=validation,
+        morphable=Path(morphable) if morphable else None,
     )
 
 

@@ -272,6 +272,10 @@ def train(
             "--validation", metavar="SHARE", help="Of the labelled photos: scored, not trained on."
         ),
     ] = 0.0,
+    morphable: Annotated[
+        Path | None,
+        typer.Option("--morphable", help="A morphable model's .npz, for neurotensorial."),
+    ] = None,
 ) -> None:
     """Train a method on your faces, or go on where it stopped."""
     from facefactor import api
@@ -288,6 +292,7 @@ def train(
         landmarks=landmarks,
         recogniser=recogniser,
         validation=validation,
+        morphable=morphable,
     )
     typer.echo(weights)
 
@@ -434,9 +439,9 @@ def _answer(found: Verification) -> str:
     if found.measured is None:
         return f"similarity {found.similarity:.3f}; no threshold was measured for this recogniser"
     measured = found.measured
+    answer = "the same person" if found.same_person else "not found to be the same person"
     return (
-        f"{'the same person' if found.same_person else 'not found to be the same person'}: similarity "
-        f"{found.similarity:.3f}, threshold {measured.threshold:.3f}\n"
+        f"{answer}: similarity {found.similarity:.3f}, threshold {measured.threshold:.3f}\n"
         f"measured on {measured.pairs:,} pairs of {measured.measured_on}: "
         f"{measured.false_match_rate:.2%} of different people are taken for one, "
         f"{measured.false_non_match_rate:.2%} of the same person for two"

@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "data": {"factors", "images", "videos", "perception", "geometry"},
     "checkpoints": {"factors", "methods"},
     "training": {
+        "geometry",
         "instruments",
         "factors",
         "stages",

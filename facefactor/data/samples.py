@@ -115,6 +115,33 @@ class LabelledBatch(NamedTuple):
     landmarks: Tensor  # (N, 68, 2) x, y in shares of the face's side; NaN where unknown
 
 
+class FittedBatch(NamedTuple):
+    """Faces with what a fitted morphable model says of each; NaN all over a row: not known.
+
+    x is to the image's right, y up, z to the camera.
+    """
+
+    faces: Tensor  # (N, 3, S, S) in [0, 1]
+    rotation: Tensor  # (N, 3, 3), of the head, as in `geometry.rotations`
+    identity: Tensor  # (N, P) coefficients as the morphable model takes them
+    expression: Tensor  # (N, E) the same; 0 is no expression
+    shape: Tensor  # (N, 3, 9375) displacement from the mean face, unturned, cm; rows x, y, z
+    normals: Tensor  # (N, 3, S, S) unit vectors where the mask is, 0 elsewhere
+    lighting: Tensor  # (N, 9), or (N, 27) colour by colour; order of `geometry.lighting`
+    mask: Tensor  # (N, 1, S, S) in [0, 1]: 1 where the fitted face is seen
+    frontal: Tensor  # (N,) bool: rotation known and |yaw| below 15 degrees
+
+
+class RenderedBatch(NamedTuple):
+    """Rendered morphable faces, all of whose factors are known exactly."""
+
+    faces: Tensor  # (N, 3, S, S) in [0, 1]
+    rotation: Tensor  # (N, 3, 3)
+    identity: Tensor  # (N, P) coefficients
+    expression: Tensor  # (N, E) coefficients
+    texture: Tensor  # (N, 3, S, S) in [0, 1]: unfolded, as the model's texture coordinates have it
+
+
 class LabelledFaces(Dataset[LabelledBatch]):
     """Batch number `step` of faces with their labels; every face once an epoch, in random order.
 
@@ -155,7 +182,7 @@ class LabelledFaces(Dataset[LabelledBatch]):
         )
 
     def __getitem__(self, step: int) -> LabelledBatch:
-        rows = self._rows(step)
+        rows = rows_of_step(step, len(self.faces), self.batch_size, self.seed)
         draw = np.random.default_rng((self.seed, 1, step))
         mirrored = draw.random(len(rows)) < 0.5
         faces = self.faces[rows]
@@ -173,17 +200,19 @@ class LabelledFaces(Dataset[LabelledBatch]):
             moved,
         )
 
-    def _rows(self, step: int) -> NDArray[np.int64]:
-        per_epoch = len(self.faces) // self.batch_size
-        epoch, place = divmod(step, per_epoch)
-        order = _permutation(self.seed, epoch, len(self.faces))
-        return order[place * self.batch_size : (place + 1) * self.batch_size]
-
     def _change(self, images: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Points in shares of the side are half a pixel off kornia's, whose centres are whole."""
         side = images.shape[-1]
         images, points = self.change(images, points * side - 0.5)
         return images.clamp(0, 1).contiguous(), (points + 0.5) / side
+
+
+def rows_of_step(step: int, count: int, batch_size: int, seed: int) -> NDArray[np.int64]:
+    """(batch_size,) which of `count` faces are in a batch: each once an epoch, those left over
+    when the last batch is full not at all."""
+    epoch, place = divmod(step, count // batch_size)
+    order = _permutation(seed, epoch, count)
+    return order[place * batch_size : (place + 1) * batch_size]
 
 
 @lru_cache(maxsize=2)

@@ -10,5 +10,10 @@ from types import ModuleType
 
 from facefactor.methods.facecycle import recipe as facecycle
 from facefactor.methods.ipdfer import recipe as ipdfer
+from facefactor.methods.neurotensorial import recipe as neurotensorial
 
-METHODS: dict[str, ModuleType] = {"facecycle": facecycle, "ipdfer": ipdfer}
+METHODS: dict[str, ModuleType] = {
+    "facecycle": facecycle,
+    "ipdfer": ipdfer,
+    "neurotensorial": neurotensorial,
+}

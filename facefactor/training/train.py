@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +22,24 @@ from torch.utils.data import Dataset
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.crops import crop_faces
+from facefactor.data.fitted import FittedFaces
 from facefactor.data.held_out import hold_out_people, hold_out_photos
 from facefactor.data.landmarks import crop_landmarks, landmarks_file, read_landmarks
+from facefactor.data.pseudolabels import PseudoLabels, pseudo_labels
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.data.samples import FacePairs, LabelledFaces
 from facefactor.files import atomic_path
+from facefactor.geometry.morphable import MorphableModel, read_morphable
+from facefactor.geometry.uv_grid import resample
 from facefactor.instruments import INSTRUMENTS
 from facefactor.methods import METHODS
 from facefactor.perception.state_dicts import read_state_dict
 from facefactor.stages import Stage
 from facefactor.training.monitor import SampleSheets, Validation
 from facefactor.training.run import TrainingError, run_stages
+
+logger = logging.getLogger(__name__)
 
 CACHE = Path(".cache") / "faces"
 
@@ -49,6 +56,7 @@ def train(
     landmarks: Path | None = None,
     recogniser: Path | None = None,
     validation: float = 0.0,
+    morphable: Path | None = None,
     cache: Path = CACHE,
 ) -> Path:
     """Train `method` on folders of faces; called again with the same arguments it continues.
@@ -64,6 +72,8 @@ def train(
         landmarks: folder of `<data set>.npz` with 68 landmarks a photo (`data.landmarks`).
         validation: share of the photos with an expression that are not trained on; how many of
             them are recognised is logged, and written to `validation.json`, ten times a stage.
+        morphable: file of a morphable model (`geometry.morphable`), for methods that learn from
+            one fitted to their faces.
 
     Returns:
         The weights file.
@@ -72,6 +82,7 @@ def train(
         TrainingError: unknown method, preset or setting; an earlier run with other settings.
         DataError: the folders are not what their readers expect.
         InstrumentError: a frozen network the losses need is not at hand.
+        MorphableModelError: `morphable` is no such file.
     """
     trainable = {**METHODS, **INSTRUMENTS}
     if method not in trainable:
@@ -93,6 +104,7 @@ def train(
     choosing, known = known.part(kept_out), known.part(~kept_out)
     stages = recipes.stages(recipe, model, instrument)
     _check_landmarks(method, stages, known.landmarks, landmarks)
+    labels, shapes = _fitted(method, stages, known, morphable, cache / "labels")
     if fresh:
         for old in output.glob("progress-*.safetensors"):
             old.unlink()
@@ -101,8 +113,9 @@ def train(
         "method": method,
         "recipe": dataclasses.asdict(recipe),
         "start_from": begun,
-        "recogniser": hashlib.sha256(recogniser.read_bytes()).hexdigest() if recogniser else "",
+        "recogniser": _hash(recogniser) if recogniser else "",
         "landmarks": hashlib.sha256(known.landmarks.tobytes()).hexdigest() if landmarks else "",
+        **({"morphable": _hash(morphable)} if morphable else {}),
         **({"validation": validation} if validation else {}),
         "data": {name: split_hash(part) for name, part in _by_name(data, known.records).items()},
     }
@@ -114,6 +127,9 @@ def train(
             return LabelledFaces(
                 known.faces, known.records, stage.batch_size, seed, known.landmarks
             )
+        if stage.samples == "fitted":
+            assert labels is not None and shapes is not None
+            return FittedFaces(known.faces, labels, shapes, stage.batch_size, seed)
         strangers = stage.samples == "faces"
         return FacePairs(
             known.faces, known.records, stage.batch_size // 2, seed, strangers=strangers
@@ -156,7 +172,7 @@ def _begin_with(model: nn.Module, path: Path, is_instrument: bool) -> str:
     """Fill `model` with the weights in a file; the file's hash."""
     if is_instrument:
         checkpoints.fill(model, read_state_dict(path), path)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return _hash(path)
     header, tensors = checkpoints.load(path)
     checkpoints.fill(model, tensors, path)
     return header.sha256
@@ -247,6 +263,37 @@ def _landmarks_of(
     if file is not None:
         return crop_landmarks(records, read_landmarks(file), crop)
     return np.full((len(records), 68, 2), np.nan, np.float32)
+
+
+def _fitted(
+    method: str,
+    stages: Sequence[Stage],
+    known: TrainingFaces,
+    morphable: Path | None,
+    folder: Path,
+) -> tuple[PseudoLabels | None, MorphableModel | None]:
+    """What a morphable model says of the faces, and that model on the grid; None if nobody asks."""
+    kinds = {stage.samples for stage in stages}
+    if "rendered" in kinds:
+        raise TrainingError(f"{method}: this preset learns from rendered faces; none are made yet")
+    if "fitted" not in kinds:
+        return None, None
+    if morphable is None:
+        raise TrainingError(
+            f"{method} learns from a morphable model fitted to its faces; name one (--morphable "
+            "FILE), as `geometry.ict_facekit` makes it of a folder of ICT-FaceKit"
+        )
+    model = read_morphable(morphable)
+    labels = pseudo_labels(known.faces, known.landmarks, model, folder, _tell_fitted)
+    return labels, resample(model)
+
+
+def _tell_fitted(done: int, total: int) -> None:
+    logger.info("fitted %d of %d faces", done, total)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _check_landmarks(

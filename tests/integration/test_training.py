@@ -8,13 +8,17 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from facefactor import checkpoints
 from facefactor.data.held_out import hold_out_photos
 from facefactor.data.samples import number_subjects
+from facefactor.geometry.morphable import write_morphable
+from facefactor.perception.head_pose import MEAN_FACE
 from facefactor.perception.recognition import IResNet18, load_recogniser
 from facefactor.perception.state_dicts import InstrumentError
 from facefactor.training.run import TrainingError
 from facefactor.training.train import train, training_faces
 from tests.made_folders import write_rafdb
+from tests.made_heads import egg_model
 from tests.small_networks import save_recogniser
 
 
@@ -158,6 +162,74 @@ def test_what_cannot_be_validated_is_said(celeba, tmp_path, method, share, messa
             validation=share,
             cache=tmp_path,
         )
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory):
+    """Twenty photos of noise in CelebA's layout, in each of them the mean face's landmarks, and the
+    file of a morphable model."""
+    folder = tmp_path_factory.mktemp("heads") / "CelebA"
+    (folder / "images").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    names = [f"{number:06d}.jpg" for number in range(20)]
+    for name in names:
+        photo = random.integers(0, 255, (128, 128, 3)).astype(np.uint8)
+        Image.fromarray(photo).save(folder / "images" / name)
+    lines = [f"{name} {number}" for number, name in enumerate(names)]
+    (folder / "identity.txt").write_text("\n".join(lines) + "\n")
+    mean = MEAN_FACE.numpy() * (38, -38, 38) + (64, 66, 0)
+    (folder.parent / "marks").mkdir()
+    np.savez(
+        folder.parent / "marks" / "CelebA.npz",
+        names=np.array(names),
+        landmarks68=np.stack([mean] * 20).astype(np.float16),
+        found=np.arange(20) != 3,
+    )
+    write_morphable(folder.parent / "egg.npz", egg_model())
+    return folder
+
+
+TINY_TENSORIAL = {
+    "images": "8",
+    "batch_size": "4",
+    "channels": "[4, 4, 4]",
+    "face_rank": "2",
+    "shape_rank": "2",
+    "identity_modes": "5",
+    "expression_modes": "3",
+    "weights.verification": "0",
+    "weights.adversarial": "0",
+}
+
+
+def test_a_morphable_model_is_fitted_to_what_is_trained_on(heads, tmp_path):
+    run = {"landmarks": heads.parent / "marks", "morphable": heads.parent / "egg.npz"}
+    path = train(
+        "neurotensorial",
+        {"celeba": heads},
+        tmp_path / "run",
+        changes=TINY_TENSORIAL,
+        cache=tmp_path,
+        **run,
+    )
+    model = checkpoints.build_model(path)
+    assert set(model.spec.factors) == {"identity", "expression", "pose", "illumination"}
+    assert list((tmp_path / "labels").glob("*.npz"))
+    for missing, message in (
+        ("morphable", "learns from a morphable model fitted to its faces"),
+        ("landmarks", "learns from 68 landmarks a photo and none are given"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            train(
+                "neurotensorial",
+                {"celeba": heads},
+                tmp_path / missing,
+                changes=TINY_TENSORIAL,
+                cache=tmp_path,
+                **{**run, missing: None},
+            )
+    with pytest.raises(TrainingError, match="rendered faces; none are made yet"):
+        train("neurotensorial", {"celeba": heads}, tmp_path / "p", "small-proof", cache=tmp_path)
 
 
 def test_a_run_does_not_go_on_with_other_landmarks(celeba, tmp_path):

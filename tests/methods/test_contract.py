@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from facefactor import checkpoints, editing
 from facefactor.checkpoints import CheckpointHeader
-from facefactor.data.samples import LabelledBatch
+from facefactor.data.samples import FittedBatch, LabelledBatch
+from facefactor.geometry.rotations import rotation_matrix
 from facefactor.methods import METHODS
 from facefactor.perception.align import CROPS
 
@@ -199,6 +200,8 @@ def batch_of(samples, spec):
     face = (spec.channels, spec.image_size, spec.image_size)
     if samples in ("pairs", "faces"):
         return torch.rand(1, 2, *face)
+    if samples == "fitted":
+        return fitted_batch(face)
     assert samples == "labelled"
     landmarks = torch.rand(3, 68, 2)
     landmarks[2] = torch.nan
@@ -208,6 +211,24 @@ def batch_of(samples, spec):
         expression=torch.tensor([0, 1, -1]),
         landmarks=landmarks,
     )
+
+
+def fitted_batch(face):
+    """Two fitted faces, one of them frontal, and one without a fit."""
+    rotation = rotation_matrix(torch.tensor([[5.0, 0, 0], [40, 0, 0], [0, 0, 0]]))
+    mask = torch.ones(3, 1, *face[1:])
+    labels = [
+        rotation,
+        torch.randn(3, 100),
+        torch.rand(3, 57),
+        torch.randn(3, 3, 9375),
+        torch.tensor([0.0, 0, 1])[:, None, None] * mask,
+        torch.rand(3, 9),
+        mask,
+    ]
+    for label in labels:
+        label[2] = torch.nan
+    return FittedBatch(torch.rand(3, *face), *labels, frontal=torch.tensor([True, False, False]))
 
 
 def fit(module, batches, folder):

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from facefactor import checkpoints, editing
 from facefactor.checkpoints import CheckpointHeader
+from facefactor.data.samples import FittedBatch, RenderedBatch
 from facefactor.geometry.rotations import geodesic_distance, rotation_matrix
 from facefactor.methods import METHODS
 from facefactor.methods.neurotensorial import recipe as recipes
@@ -21,10 +22,8 @@ from facefactor.methods.neurotensorial.networks import Discriminator, OtherCrop
 from facefactor.methods.neurotensorial.recipe import PRESETS, build, stages
 from facefactor.methods.neurotensorial.tensors import rotate, synthesis
 from facefactor.methods.neurotensorial.training import (
-    FittedBatch,
     NeuroTensorialStage,
     ProofStage,
-    RenderedBatch,
     Schedule,
     follow,
     plain_codes,

@@ -9,14 +9,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from facefactor.geometry.lighting import harmonic_basis, shading
 from facefactor.geometry.rotations import rotation_matrix
 from facefactor.geometry.similarity import apply_affine, similarity_transform
 from facefactor.methods.neurotensorial.formation import (
     compose,
     facing_normals,
-    harmonic_basis,
     light_up,
-    shading,
 )
 from facefactor.methods.neurotensorial.losses import (
     absolute_label_loss,

@@ -139,6 +139,7 @@ def test_training(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
         "landmarks": None,
         "recogniser": None,
         "validation": 0.0,
+        "morphable": None,
     }
     assert capsys.readouterr().out == "runs/facecycle/model.safetensors\n"
     assert run("train", "facecycle", "--data", "a=b", "--fresh") == 0

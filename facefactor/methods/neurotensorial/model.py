@@ -17,13 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facefactor.factors import FactorName, Factors, FactorSpec, ModelSpec
+from facefactor.geometry.lighting import shading
 from facefactor.geometry.rotations import nearest_rotation
-from facefactor.methods.neurotensorial.formation import (
-    compose,
-    facing_normals,
-    light_up,
-    shading,
-)
+from facefactor.methods.neurotensorial.formation import compose, facing_normals, light_up
 from facefactor.methods.neurotensorial.networks import (
     Encoder,
     UnpoolingDecoder,

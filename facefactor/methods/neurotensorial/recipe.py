@@ -196,9 +196,11 @@ def stages(
             schedule,
         )
 
-    # kinds of samples that `Stage` is to learn of together with the data sets that make them
-    samples = "fitted" if recipe.network == "whole" else "rendered"
-    return [Stage("main", main, samples, recipe.images, recipe.batch_size)]  # type: ignore[arg-type]
+    if recipe.network == "whole":
+        return [
+            Stage("main", main, "fitted", recipe.images, recipe.batch_size, needs_landmarks=True)
+        ]
+    return [Stage("main", main, "rendered", recipe.images, recipe.batch_size)]
 
 
 def _whole(recipe: Recipe) -> NeuroTensorial:

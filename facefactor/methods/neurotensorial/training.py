@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning import LightningModule
@@ -37,36 +37,12 @@ from facefactor.methods.neurotensorial.losses import (
 from facefactor.methods.neurotensorial.model import Codes, NeuroTensorial, Rendering
 from facefactor.methods.neurotensorial.proof import ProofOfConcept
 
+if TYPE_CHECKING:
+    from facefactor.data.samples import FittedBatch, RenderedBatch
+
 _BETAS = (0.5, 0.999)
 _PLAIN_SHARE = 0.25  # of a batch: the faces with the least expression, whose codes are neutral
 _FOLLOW = 0.01  # how far running means of codes go towards those of a batch
-
-
-class FittedBatch(NamedTuple):
-    """Faces with what a fitted morphable model says of each; NaN all over a row: not known.
-
-    x is to the image's right, y up, z to the camera.
-    """
-
-    faces: Tensor  # (N, 3, S, S) in [0, 1]
-    rotation: Tensor  # (N, 3, 3), of the head, as in `geometry.rotations`
-    identity: Tensor  # (N, P) coefficients as the morphable model takes them
-    expression: Tensor  # (N, E) the same; 0 is no expression
-    shape: Tensor  # (N, 3, 9375) displacement from the mean face, unturned, cm; rows x, y, z
-    normals: Tensor  # (N, 3, S, S) unit vectors where the mask is, 0 elsewhere
-    lighting: Tensor  # (N, 9), or (N, 27) colour by colour; order of `formation.harmonic_basis`
-    mask: Tensor  # (N, 1, S, S) in [0, 1]: 1 where the fitted face is seen
-    frontal: Tensor  # (N,) bool: rotation known and |yaw| below 15 degrees
-
-
-class RenderedBatch(NamedTuple):
-    """Rendered morphable faces, all of whose factors are known exactly."""
-
-    faces: Tensor  # (N, 3, S, S) in [0, 1]
-    rotation: Tensor  # (N, 3, 3)
-    identity: Tensor  # (N, P) coefficients
-    expression: Tensor  # (N, E) coefficients
-    texture: Tensor  # (N, 3, S, S) in [0, 1]: unfolded, as the model's texture coordinates have it
 
 
 @dataclass(frozen=True)
