@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,15 @@ class MorphableModel:
             + torch.einsum("ni,ivc->nvc", identity, self.identity)
             + torch.einsum("ne,evc->nvc", expression, self.expression)
         )
+
+    def to(self, device: torch.device | str) -> MorphableModel:
+        """The same model with its tensors on another device."""
+        moved: dict[str, Any] = {
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
     def expression_weights(self, weights: Mapping[str, float]) -> Tensor:
         """(1, E) weights of expressions by name, all others 0.

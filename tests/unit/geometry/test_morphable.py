@@ -67,6 +67,13 @@ def test_gradients_reach_the_coefficients(small):
     assert torch.autograd.gradcheck(whole.vertices, coefficients)
 
 
+def test_a_model_moves_whole_to_another_device(small):
+    moved = small.to("meta")
+    tensors = [value for value in vars(moved).values() if isinstance(value, torch.Tensor)]
+    assert len(tensors) == 6 and all(tensor.device.type == "meta" for tensor in tensors)
+    assert moved.expression_names == small.expression_names
+
+
 def test_weights_by_name(small):
     assert small.expression_weights({"mouthSmile_L": 0.5}).tolist() == [[0, 0.5]]
     assert small.expression_weights({}).tolist() == [[0, 0]]
