@@ -27,6 +27,8 @@ from facefactor.face_expressions import (
 )
 from facefactor.face_verification import MeasuredThreshold, Verification, verify_faces
 from facefactor.factors import FaceModel, FactorName, Factors
+from facefactor.geometry.ict_facekit import convert_ict_facekit
+from facefactor.geometry.morphable import write_morphable
 from facefactor.images import IMAGE_SUFFIXES, Photo, PhotoSource, write_image
 from facefactor.outcomes import Outcome
 from facefactor.perception.landmarks import LandmarkNetwork
@@ -56,6 +58,7 @@ __all__ = [
     "PhotoFace",
     "Verification",
     "check_data",
+    "convert_morphable",
     "demo",
     "doctor",
     "edit_photos",
@@ -469,6 +472,19 @@ def demo(output: Path, model: str = "facecycle") -> Path:
 def doctor() -> list[Check]:
     """Is everything here that is needed, and does it work?"""
     return examine()
+
+
+def convert_morphable(folder: str | Path, output: str | Path) -> Path:
+    """The face of a folder of ICT-FaceKit as a file for `train(..., morphable=...)`.
+
+    Raises:
+        MorphableModelError: the folder is not ICT-FaceKit's.
+        FaceFactorError: the file is not to be an .npz.
+    """
+    if Path(output).suffix != ".npz":
+        raise FaceFactorError(f"{output}: a morphable model is an .npz file")
+    write_morphable(output, convert_ict_facekit(folder))
+    return Path(output)
 
 
 def check_data(folder: Path, reader: str = "auto") -> DataReport:

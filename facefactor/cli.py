@@ -378,6 +378,17 @@ def data_check(
         typer.echo(f"{name}: {value}")
 
 
+@data_app.command("morphable")
+def data_morphable(
+    folder: Annotated[Path, typer.Argument(help="A folder of ICT-FaceKit, or its FaceXModel.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it; .npz.")],
+) -> None:
+    """Make the morphable model that some methods learn from."""
+    from facefactor import api
+
+    typer.echo(api.convert_morphable(folder, output))
+
+
 @app.command()
 def doctor() -> None:
     """Is everything here that is needed, and does it work?"""

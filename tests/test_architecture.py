@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "doctor": {"checkpoints", "perception", "images"},
     "export": {"factors", "checkpoints", "photo_edits", "demo"},
     "api": VOCABULARY
-    | {"editing", "perception", "data", "methods", "checkpoints", "training"}
+    | {"editing", "perception", "data", "methods", "checkpoints", "training", "geometry"}
     | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"}
     | {"export", "streams", "face_expressions", "face_verification"},
     "cli": {"api"},

@@ -52,7 +52,7 @@ def write_mesh(path: str | Path, mesh: Mesh) -> None:
         MeshError: another suffix.
         WriteError: the file cannot be written.
     """
-    import trimesh  # type: ignore[import-not-found,unused-ignore]
+    import trimesh
 
     kind = _kind(Path(path))
     scale = _METRES if kind == "glb" else 1.0

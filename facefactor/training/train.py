@@ -281,7 +281,7 @@ def _fitted(
     if morphable is None:
         raise TrainingError(
             f"{method} learns from a morphable model fitted to its faces; name one (--morphable "
-            "FILE), as `geometry.ict_facekit` makes it of a folder of ICT-FaceKit"
+            "FILE), as `facefactor data morphable` makes it of a folder of ICT-FaceKit"
         )
     model = read_morphable(morphable)
     labels = pseudo_labels(known.faces, known.landmarks, model, folder, _tell_fitted)

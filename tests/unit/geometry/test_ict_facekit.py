@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from facefactor import cli
 from facefactor.geometry.ict_facekit import FACE_VERTICES, LANDMARKS68, convert_ict_facekit
 from facefactor.geometry.morphable import MorphableModelError, read_morphable, write_morphable
 
@@ -109,6 +110,19 @@ def remove(*names):
 
 
 NEUTRAL = "generic_neutral_mesh.obj"
+
+
+def test_the_command_writes_a_file_that_is_read_again(made, tmp_path, capsys):
+    output = tmp_path / "ict.npz"
+    with pytest.raises(SystemExit) as exited:
+        cli.main(["data", "morphable", str(made), "-o", str(output)])
+    assert exited.value.code == 0 and capsys.readouterr().out == f"{output}\n"
+    model = read_morphable(output)
+    assert torch.equal(model.triangles, convert_ict_facekit(made).triangles)
+    with pytest.raises(SystemExit) as exited:
+        cli.main(["data", "morphable", str(made), "-o", str(tmp_path / "ict.obj")])
+    assert exited.value.code == 1
+    assert "ict.obj: a morphable model is an .npz file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
