@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from facefactor import checkpoints, editing
+from facefactor.abilities import check_separates
 from facefactor.batch import encode_files, express_files
 from facefactor.checkpoints import CheckpointError, packaged_weights, weights_file
 from facefactor.data.check import DataReport, check_folder
@@ -25,6 +26,8 @@ from facefactor.face_expressions import (
     expression_model,
     read_expressions,
 )
+from facefactor.face_lighting import Light, light_code, light_from, lights_between, relit
+from facefactor.face_turning import Angles, pose_code, turned
 from facefactor.face_verification import MeasuredThreshold, Verification, verify_faces
 from facefactor.factors import FaceModel, FactorName, Factors
 from facefactor.geometry.ict_facekit import convert_ict_facekit
@@ -44,18 +47,22 @@ from facefactor.photo_edits import (
     read_faces,
 )
 from facefactor.protocols import evaluate
+from facefactor.reconstruction import Reconstruction, Skin, Surface, check_kind, reconstruct_face
 from facefactor.sheets import interpolation_sheet
 from facefactor.streams import Progress, Row, list_inputs
-from facefactor.videos import write_gif, write_video
+from facefactor.sweeps import FILM_SUFFIXES, ChangeOf, edit_each, write_path, write_sweep
 
 __all__ = [
+    "Angles",
     "Check",
     "DataReport",
     "Expressions",
+    "Light",
     "MeasuredThreshold",
     "ModelEntry",
     "Parity",
     "PhotoFace",
+    "Reconstruction",
     "Verification",
     "check_data",
     "convert_morphable",
@@ -70,12 +77,19 @@ __all__ = [
     "export",
     "frontalize_face",
     "interpolate",
+    "light_from",
     "load",
     "model_card",
     "models",
     "neutral_face",
+    "pose",
+    "pose_face",
     "read_face",
     "read_faces",
+    "reconstruct",
+    "reconstruct_face",
+    "relight",
+    "relight_face",
     "train",
     "transfer",
     "transfer_face",
@@ -123,6 +137,39 @@ def transfer_face(
 ) -> Photo:
     """The target's photo with factors of the source's face."""
     return edit_face(model, target, take(model, encode_face(model, source), factors, strength), raw)
+
+
+def relight_face(
+    model: FaceModel,
+    face: PhotoFace,
+    light: PhotoFace | Light,
+    strength: float = 1.0,
+    raw: bool = False,
+) -> Photo:
+    """The photo with another light on this face: that of another face, or from a direction.
+
+    Args:
+        strength: 0 keeps the photo's own light, 1 replaces it, beyond 1 the change is exaggerated.
+
+    Raises:
+        FactorError: the model has no illumination; names the methods that have.
+    """
+    return edit_face(model, face, relit(model, light_code(model, light), strength), raw)
+
+
+def pose_face(
+    model: FaceModel, face: PhotoFace, goal: PhotoFace | Angles, raw: bool = False
+) -> Photo:
+    """The photo with this head turned: as another head in its (levelled) square, or to angles.
+
+    Raises:
+        FactorError: the model has no pose, or angles are asked of one that knows none.
+    """
+    return edit_face(model, face, turned(model, face, _pose_goal(model, goal)), raw)
+
+
+def _pose_goal(model: FaceModel, goal: PhotoFace | Angles) -> torch.Tensor | Angles:
+    return pose_code(model, goal) if isinstance(goal, PhotoFace) else goal
 
 
 def remove(model: FaceModel, name: FactorName) -> Change:
@@ -176,13 +223,27 @@ def edit_photos(
     editing.check_factor(network.spec, name)
     if name != wanted:
         logger.info("%s keeps %s inside %s: both go", network.spec.name, wanted, name)
+
+    def write(file: Path, target: Path) -> None:
+        faces = read_faces(file, face, network)
+        write_image(target, edit_all(network, faces, remove(network, name), raw))
+
     files = list_inputs(inputs)
+    return _each_photo(files, _targets(files, output), write, progress)
+
+
+def _each_photo(
+    files: Sequence[Path],
+    targets: Sequence[Path],
+    write: Callable[[Path, Path], None],
+    progress: Progress | None,
+) -> Outcome:
+    """`write` a target of each file; one bad file is a line of the outcome, not the end."""
     done: list[Path] = []
     failed: dict[str, str] = {}
-    for index, (file, target) in enumerate(zip(files, _targets(files, output), strict=True)):
+    for index, (file, target) in enumerate(zip(files, targets, strict=True)):
         try:
-            faces = read_faces(file, face, network)
-            write_image(target, edit_all(network, faces, remove(network, name), raw))
+            write(file, target)
             done.append(target)
         except (FaceFactorError, ValueError) as error:
             failed[str(file)] = str(error)
@@ -191,15 +252,20 @@ def edit_photos(
     return Outcome(tuple(done), failed)
 
 
-def _targets(files: Sequence[Path], output: Path) -> list[Path]:
+def _targets(
+    files: Sequence[Path], output: Path, suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> list[Path]:
     """Where each edited photo goes; no two to the same place, none onto its own input.
+
+    Args:
+        suffixes: that make `output` a file, not a folder.
 
     Raises:
         FaceFactorError: several photos and `output` is a file name, or one would be overwritten.
     """
-    if len(files) == 1 and output.suffix.lower() in IMAGE_SUFFIXES:
+    if len(files) == 1 and output.suffix.lower() in suffixes:
         targets = [output]
-    elif output.suffix.lower() in IMAGE_SUFFIXES:
+    elif output.suffix.lower() in suffixes:
         raise FaceFactorError(f"{output}: {len(files)} photos need a folder to go to, not a file")
     else:
         targets = []
@@ -256,13 +322,164 @@ def interpolate(
         )
         for at in strengths
     ]
-    suffix = output.suffix.lower()
-    if suffix == ".gif":
-        write_gif(output, photos + photos[-2:0:-1], fps=8)
-    elif suffix == ".mp4":
-        write_video(output, photos, fps=8)
+    write_path(output, photos, lambda: interpolation_sheet(photos, strengths, first.found.box))
+    return Outcome((output,))
+
+
+def relight(
+    inputs: Sequence[str],
+    output: Path,
+    light: str | Light,
+    until: Light | None = None,
+    strength: float = 1.0,
+    steps: int | None = None,
+    model: str = "neurotensorial",
+    face: str = "largest",
+    raw: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Another light on each photo: that of the largest face of another photo, or from a direction.
+
+    Args:
+        until: the light travels from `light` to this one in `steps`; without it, it grows from the
+            photo's own.
+        steps: as many pictures in a sheet (.png and others) or a film (.gif, .mp4); at least 2.
+
+    Raises:
+        FactorError: the model has no illumination, or none from a direction.
+        FaceFactorError: no steps to travel in, or the output is no file of a known kind.
+    """
+    if until is not None and (steps is None or not isinstance(light, Light)):
+        raise FaceFactorError("a light travels in steps, from one direction to another")
+    files = list_inputs(inputs)
+    targets = _sweep_targets(files, output, steps)
+    network = load(model)
+    check_separates(network, "illumination")
+    if until is not None and steps is not None and isinstance(light, Light):
+        lights = lights_between(light, until, steps)
+        path = [
+            (f"{at.azimuth_deg:.0f}, {at.elevation_deg:.0f}", light_code(network, at), strength)
+            for at in lights
+        ]
     else:
-        write_image(output, interpolation_sheet(photos, strengths, first.found.box))
+        code = light_code(network, light if isinstance(light, Light) else read_face(light))
+        path = [(f"{share:.2f}", code, share) for share in _shares(strength, steps)]
+    changes: list[tuple[str, ChangeOf]] = [
+        (name, partial(_whichever, relit(network, code, share))) for name, code, share in path
+    ]
+    return _sweep_each(network, files, targets, changes, face, raw, steps, progress)
+
+
+def pose(
+    inputs: Sequence[str],
+    output: Path,
+    goal: str | Angles,
+    steps: int | None = None,
+    model: str = "neurotensorial",
+    face: str = "largest",
+    raw: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """The head of each photo turned to angles, or as the largest face of another photo.
+
+    Args:
+        steps: as many pictures of the way there in a sheet (.png and others) or a film (.gif,
+            .mp4); at least 2.
+
+    Raises:
+        FactorError: the model has no pose, or angles are asked of one that knows none.
+        FaceFactorError: the output is no file of a known kind.
+    """
+    files = list_inputs(inputs)
+    targets = _sweep_targets(files, output, steps)
+    network = load(model)
+    check_separates(network, "pose")
+    if isinstance(goal, Angles):
+        editing.check_rotation(network.spec)
+    aim = goal if isinstance(goal, Angles) else pose_code(network, read_face(goal))
+    changes: list[tuple[str, ChangeOf]] = [
+        (f"{share:.2f}", partial(turned, network, goal=aim, share=share))
+        for share in _shares(1.0, steps)
+    ]
+    return _sweep_each(network, files, targets, changes, face, raw, steps, progress)
+
+
+def _whichever(change: Change, face: PhotoFace) -> Change:
+    """The same change for every face."""
+    return change
+
+
+def _shares(last: float, steps: int | None) -> list[float]:
+    """Where the pictures of a path from 0 to `last` lie; its end alone without steps."""
+    return [last] if steps is None else torch.linspace(0, last, steps).tolist()
+
+
+def _sweep_targets(files: Sequence[Path], output: Path, steps: int | None) -> list[Path]:
+    """`_targets`, films too where there are steps.
+
+    Raises:
+        FaceFactorError: fewer than 2 steps, a film without steps, an unknown suffix.
+    """
+    if steps is not None and steps < 2:
+        raise FaceFactorError(f"a path has at least 2 steps, not {steps}")
+    suffix = output.suffix.lower()
+    films = frozenset() if steps is None else FILM_SUFFIXES
+    if suffix in FILM_SUFFIXES - films:
+        raise FaceFactorError(f"{output}: a film has steps; say how many (--steps)")
+    if suffix and suffix not in IMAGE_SUFFIXES | films and not output.is_dir():
+        known = ", ".join([".png", ".jpg", ".webp", *sorted(films)])
+        raise FaceFactorError(
+            f"{output}: cannot write {suffix}; end it in {known}, or in no dot for a folder"
+        )
+    return _targets(files, output, IMAGE_SUFFIXES | films)
+
+
+def _sweep_each(
+    network: FaceModel,
+    files: Sequence[Path],
+    targets: Sequence[Path],
+    changes: Sequence[tuple[str, ChangeOf]],
+    face: str,
+    raw: bool,
+    steps: int | None,
+    progress: Progress | None,
+) -> Outcome:
+    """Each photo edited by the one change, or along the path of several."""
+
+    def write(file: Path, target: Path) -> None:
+        faces = read_faces(file, face, network)
+        if steps is None:
+            write_image(target, edit_each(network, faces, changes[0][1], raw))
+        else:
+            write_sweep(target, network, faces, changes, raw)
+
+    return _each_photo(files, targets, write, progress)
+
+
+def reconstruct(
+    photo: str,
+    output: Path,
+    morphable: str | Path | None = None,
+    surface: Surface = "direct",
+    texture: Skin = "photo",
+    model: str = "neurotensorial",
+    face: str = "largest",
+) -> Outcome:
+    """One face in three dimensions, as a mesh (.glb, .obj, .ply), all its numbers (.npz) or pictures
+    (.png); see `reconstruct_face`.
+
+    Raises:
+        FaceFactorError: another suffix, a mesh without `morphable`, several faces asked for, or the
+            model knows no shapes.
+    """
+    check_kind(output, morphable is not None)
+    if face == "all":
+        raise FaceFactorError("one face is reconstructed; say largest, or a number")
+    network = load(model)
+    found = reconstruct_face(
+        network, read_faces(photo, face, network)[0], morphable, surface, texture
+    )
+    found.write(output)
     return Outcome((output,))
 
 

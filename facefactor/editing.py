@@ -10,6 +10,7 @@ from torch import Tensor
 
 from facefactor.errors import FaceFactorError
 from facefactor.factors import FaceModel, FactorName, Factors, ModelSpec
+from facefactor.geometry import rotations
 
 _Name = TypeVar("_Name", bound=str)
 
@@ -88,6 +89,49 @@ def interpolate(
     owned = {entry for name in names for entry in spec.factors[name].owns}
     kept = {entry: value for entry, value in start.residual.items() if entry not in owned}
     return Factors(codes, _expand(kept, len(strengths)))
+
+
+def move_towards(
+    factors: Factors, name: FactorName, code: Tensor, share: float, spec: ModelSpec
+) -> Factors:
+    """One factor moved straight to `code`, (1 or N, *shape): 0 keeps the own one, 1 takes `code`,
+    others extrapolate. The residual stays, of what the factor owns too: a code has no photo."""
+    check_factor(spec, name)
+    return factors.replace({name: torch.lerp(factors[name], code, share)})
+
+
+def turn(factors: Factors, rotation: Tensor, spec: ModelSpec, share: float = 1.0) -> Factors:
+    """Heads turned to `rotation`, (3, 3) or (N, 3, 3), on the shortest path between rotations.
+
+    For models whose pose code is a rotation, row by row. A code that is none counts as the nearest.
+    The residual stays: an outline that belongs to the pose is then that of the head not turned.
+
+    Args:
+        share: 0 is the own pose, 1 is `rotation`, others go on along the path.
+
+    Raises:
+        FactorError: the model has no pose, or one that is no rotation.
+    """
+    check_rotation(spec)
+    own = rotations.nearest_rotation(factors["pose"].reshape(-1, 3, 3))
+    turned = rotations.interpolate(own, rotation.to(own).expand_as(own), share)
+    return factors.replace({"pose": turned.flatten(1)})
+
+
+def has_rotation(spec: ModelSpec) -> bool:
+    """Whether the pose code is a rotation matrix, row by row."""
+    return "pose" in spec.factors and spec.factors["pose"].shape == (9,)
+
+
+def check_rotation(spec: ModelSpec) -> None:
+    """Raise FactorError unless the model has a pose and it is a rotation."""
+    check_factor(spec, "pose")
+    if not has_rotation(spec):
+        numbers = ", ".join(map(str, spec.factors["pose"].shape))
+        raise FactorError(
+            f"the pose code of {spec.name} ({numbers} numbers) is no rotation: it cannot be set to "
+            "angles; take the pose of another photo (--from)"
+        )
 
 
 def _count(*factors: Factors) -> int:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.methods.ipdfer.recipe import PRESETS, build
+from facefactor.methods.neurotensorial import recipe as neurotensorial
 from facefactor.perception.head_pose import MEAN_FACE
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.perception.recognition import MobileFaceNet
@@ -35,6 +36,24 @@ def save_ipdfer(path: Path) -> Path:
     )
     model = build(recipe)
     header = CheckpointHeader("ipdfer", "small", dataclasses.asdict(recipe), model.spec)
+    checkpoints.save(path, model.state_dict(), header)
+    return path
+
+
+def save_neurotensorial(path: Path, **changes: Any) -> Path:
+    """Neuro-Tensorial with narrow networks, untrained, for a morphable model of 5 people and 3
+    expressions (`tests.made_heads`); `changes` are settings of its recipe."""
+    torch.manual_seed(2)
+    narrow: dict[str, Any] = {
+        "channels": (8, 8, 8),
+        "face_rank": 4,
+        "shape_rank": 4,
+        "identity_modes": 5,
+        "expression_modes": 3,
+    }
+    recipe = dataclasses.replace(neurotensorial.PRESETS["small"], **(narrow | changes))
+    model = neurotensorial.build(recipe)
+    header = CheckpointHeader("neurotensorial", "small", dataclasses.asdict(recipe), model.spec)
     checkpoints.save(path, model.state_dict(), header)
     return path
 

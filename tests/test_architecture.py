@@ -46,6 +46,12 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "evaluation": {"factors", "editing", "data", "geometry", "perception", "images"},
     "photo_edits": {"factors", "editing", "images", "videos", "perception", "geometry"},
     "sheets": {"images", "videos"},
+    "abilities": {"factors", "editing", "methods"},
+    "face_lighting": {"factors", "editing", "geometry", "abilities", "photo_edits"},
+    "face_turning": {"factors", "editing", "geometry", "perception", "abilities", "photo_edits"},
+    "reconstruction": {"factors", "geometry", "images", "perception"}
+    | {"abilities", "photo_edits", "sheets"},
+    "sweeps": {"factors", "images", "videos", "photo_edits", "sheets"},
     "face_expressions": {"factors", "images", "perception", "geometry", "photo_edits"},
     "face_verification": {"images", "perception", "photo_edits"},
     "streams": {"factors", "images", "videos", "photo_edits"},
@@ -58,7 +64,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "api": VOCABULARY
     | {"editing", "perception", "data", "methods", "checkpoints", "training", "geometry"}
     | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"}
-    | {"export", "streams", "face_expressions", "face_verification"},
+    | {"export", "streams", "face_expressions", "face_verification"}
+    | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"},
     "cli": {"api"},
     "web": {"api"},
     "__init__": {"api", "factors", "editing", "images"},

@@ -1,0 +1,132 @@
+"""What some models can do beyond encoding and decoding, and which methods can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from facefactor.editing import FactorError, has_rotation
+from facefactor.errors import FaceFactorError
+from facefactor.factors import FaceModel, FactorName, Factors
+from facefactor.methods import METHODS
+
+
+class LitModel(FaceModel, Protocol):
+    """A model whose illumination code follows from nine lighting coefficients."""
+
+    def illumination_of(self, lighting: Tensor) -> Tensor:
+        """Lighting (N, 9) of `geometry.lighting` -> codes (N, *shape)."""
+        ...
+
+
+class Drawn(Protocol):
+    """N faces and what they are made of; images (N, 3, S, S) in [0, 1] unless said otherwise."""
+
+    @property
+    def image(self) -> Tensor: ...
+
+    @property
+    def albedo(self) -> Tensor: ...  # above 0
+
+    @property
+    def normals(self) -> Tensor: ...  # in [-1, 1]; x to the right, y up, z to the camera
+
+    @property
+    def shading(self) -> Tensor: ...  # (N, 1 or 3, S, S), about 0.75
+
+    @property
+    def mask(self) -> Tensor: ...  # (N, 1, S, S), 1 where the face is
+
+    @property
+    def background(self) -> Tensor: ...
+
+
+class SolidModel(FaceModel, Protocol):
+    """A model that knows the shape of a face, such as Neuro-Tensorial."""
+
+    def render(self, factors: Factors) -> Drawn: ...
+
+    def lighting(self, illumination: Tensor) -> Tensor:
+        """Codes -> coefficients of `geometry.lighting`, (N, 9) or (N, 27)."""
+        ...
+
+    def shape(self, identity: Tensor, expression: Tensor) -> Tensor:
+        """Codes -> displacements of the grid (`geometry.uv_grid`) from the mean face, (N, 3, 9375)
+        in cm."""
+        ...
+
+    def coefficients(self, factors: Factors) -> tuple[Tensor, Tensor]:
+        """Of the identity and expression modes of the morphable model, (N, I) and (N, E)."""
+        ...
+
+    def frontal_face(self, factors: Factors) -> Tensor: ...
+
+    def frontal_normals(self, factors: Factors) -> Tensor: ...
+
+
+_SOLID = ("render", "lighting", "shape", "coefficients", "frontal_face", "frontal_normals")
+
+
+def check_separates(model: FaceModel, name: FactorName) -> None:
+    """Raise FactorError, naming the methods that have it, when the model has no factor `name`."""
+    if name in model.spec.factors:
+        return
+    spec, others = model.spec, _methods_that(lambda other: name in other.spec.factors)
+    covering = [other for other, factor in spec.factors.items() if name in factor.covers]
+    what = f"keeps {name} inside {covering[0]}" if covering else f"does not separate {name}"
+    raise FactorError(
+        f"{spec.name} {what} (its factors: {', '.join(spec.factors)}); take weights of "
+        f"{' or '.join(others)}"
+    )
+
+
+def lit_model(model: FaceModel) -> LitModel:
+    """The model, if light from a direction has a code.
+
+    Raises:
+        FactorError: it has no illumination, or one that follows from no direction.
+    """
+    check_separates(model, "illumination")
+    if not hasattr(model, "illumination_of"):
+        raise FactorError(
+            f"{model.spec.name} has no code for light from a direction; take the light of another "
+            "photo (--from)"
+        )
+    told: Any = model
+    return told
+
+
+def solid_model(model: FaceModel) -> SolidModel:
+    """The model, if it knows the shape of a face.
+
+    Raises:
+        FaceFactorError: it does not; names the methods that do.
+    """
+    if not _is_solid(model):
+        others = " or ".join(_methods_that(_is_solid))
+        raise FaceFactorError(
+            f"{model.spec.name} knows no shapes, albedo and light (its factors: "
+            f"{', '.join(model.spec.factors)}); take weights of {others}"
+        )
+    told: Any = model
+    return told
+
+
+def _is_solid(model: FaceModel) -> bool:
+    lit = "illumination" in model.spec.factors and has_rotation(model.spec)
+    return lit and all(hasattr(model, name) for name in _SOLID)
+
+
+def _methods_that(can: Callable[[FaceModel], bool]) -> list[str]:
+    return [name for name, model in _methods().items() if can(model)]
+
+
+@cache
+def _methods() -> dict[str, FaceModel]:
+    """Each method's `small` model, without weights: for what it declares."""
+    with torch.device("meta"):
+        return {name: recipe.build(recipe.PRESETS["small"]) for name, recipe in METHODS.items()}
