@@ -47,7 +47,14 @@ from facefactor.photo_edits import (
     read_faces,
 )
 from facefactor.protocols import evaluate
-from facefactor.reconstruction import Reconstruction, Skin, Surface, check_kind, reconstruct_face
+from facefactor.reconstruction import (
+    KINDS,
+    Reconstruction,
+    Skin,
+    Surface,
+    check_kind,
+    reconstruct_face,
+)
 from facefactor.sheets import interpolation_sheet
 from facefactor.streams import Progress, Row, list_inputs
 from facefactor.sweeps import FILM_SUFFIXES, ChangeOf, edit_each, write_path, write_sweep
@@ -465,22 +472,23 @@ def reconstruct(
     model: str = "neurotensorial",
     face: str = "largest",
 ) -> Outcome:
-    """One face in three dimensions, as a mesh (.glb, .obj, .ply), all its numbers (.npz) or pictures
-    (.png); see `reconstruct_face`.
+    """One face in three dimensions: a mesh (.glb, .obj, .ply), its numbers (.npz) or pictures (.png);
+    see `reconstruct_face`.
 
     Raises:
         FaceFactorError: another suffix, a mesh without `morphable`, several faces asked for, or the
             model knows no shapes.
     """
     check_kind(output, morphable is not None)
+    (target,) = _targets([Path(photo)], output, KINDS)
     if face == "all":
         raise FaceFactorError("one face is reconstructed; say largest, or a number")
     network = load(model)
     found = reconstruct_face(
         network, read_faces(photo, face, network)[0], morphable, surface, texture
     )
-    found.write(output)
-    return Outcome((output,))
+    found.write(target)
+    return Outcome((target,))
 
 
 def encode(

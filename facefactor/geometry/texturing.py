@@ -36,7 +36,7 @@ def bake_texture(
     Returns:
         The texture (side, side, 3), v = 1 at the upper edge of row 0, and how far each of its
         pixels was seen (side, side), 0 to 1. What was not seen (turned away, hidden, beyond the
-        picture) has the mean colour of what was: nothing is made up.
+        picture) has one colour, the median of what was: nothing is made up.
     """
     # The chart is drawn as if it were a picture; one winding of each triangle faces the viewer.
     flat = torch.stack([side * uv[:, 0] - 0.5, side * (1 - uv[:, 1]) - 0.5, 0 * uv[:, 0]], dim=1)
@@ -58,9 +58,9 @@ def bake_texture(
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     ).astype(np.float32)
-    total = weight.sum()
-    mean = (weight * colour).sum((0, 1)) / total if total else np.float32(_GREY)
-    texture = np.rint(weight * colour + (1 - weight) * mean)
+    clear = colour[weight[..., 0] > 0.5]
+    elsewhere = np.median(clear, axis=0) if len(clear) else np.float32(_GREY)
+    texture = np.rint(weight * colour + (1 - weight) * elsewhere)
     return texture.astype(np.uint8), weight[..., 0]
 
 
