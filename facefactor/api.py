@@ -472,8 +472,8 @@ def reconstruct(
     model: str = "neurotensorial",
     face: str = "largest",
 ) -> Outcome:
-    """One face in three dimensions: a mesh (.glb, .obj, .ply), its numbers (.npz) or pictures (.png);
-    see `reconstruct_face`.
+    """One face in three dimensions: a mesh (.glb, .obj, .ply), numbers (.npz), pictures (.png); see
+    `reconstruct_face`.
 
     Raises:
         FaceFactorError: another suffix, a mesh without `morphable`, several faces asked for, or the

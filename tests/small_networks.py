@@ -15,6 +15,7 @@ from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.methods.ipdfer.recipe import PRESETS, build
 from facefactor.methods.neurotensorial import recipe as neurotensorial
+from facefactor.methods.neurotensorial.model import NeuroTensorial
 from facefactor.perception.head_pose import MEAN_FACE
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.perception.recognition import MobileFaceNet
@@ -53,6 +54,11 @@ def save_neurotensorial(path: Path, **changes: Any) -> Path:
     }
     recipe = dataclasses.replace(neurotensorial.PRESETS["small"], **(narrow | changes))
     model = neurotensorial.build(recipe)
+    if isinstance(model, NeuroTensorial):
+        with torch.no_grad():  # as they begin, all photos have the same light, pose and grey face
+            model.to_illumination.weight.mul_(6)
+            model.to_pose.weight.mul_(6)
+            model.albedo_decoder.to_image.weight.mul_(5)
     header = CheckpointHeader("neurotensorial", "small", dataclasses.asdict(recipe), model.spec)
     checkpoints.save(path, model.state_dict(), header)
     return path
