@@ -72,7 +72,7 @@ class FacePaint:
         self.waves = _random_waves(places)
 
     def albedo(self, traits: Tensor) -> Tensor:
-        """(N, TRAITS) in [0, 1] -> RGB (N, V, 3) in [0, 1], as photos have it (not linear light)."""
+        """(N, TRAITS) in [0, 1] -> RGB (N, V, 3) in [0, 1], as photos have it: not linear light."""
         named = dict(zip(_TRAITS, traits.T, strict=False))
         skin = _between(_SKIN, named["tone"])
         warmth = 0.06 * (named["warmth"] - 0.5)
@@ -140,7 +140,7 @@ def _is_mouth(centre: Tensor, marks: Tensor) -> bool:
 
 
 def _lay(under: Tensor, colour: Tensor, mask: Tensor) -> Tensor:
-    """Colours (3,), (N, 3) or (N, V, 3) over others (N, V, 3), as far as masks (V,) or (N, V) do."""
+    """Colours (3,), (N, 3) or (N, V, 3) over (N, V, 3), as far as masks (V,) or (N, V) say."""
     if colour.ndim == 2:
         colour = colour[:, None]
     return under + mask[..., None] * (colour - under)

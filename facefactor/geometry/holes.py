@@ -64,7 +64,7 @@ def _fill(rim: Tensor) -> Tensor:
 
 def _fill_triangles(rim: Tensor, added: Tensor) -> Tensor:
     """Wound as the face: a border runs along its triangles, so against those beyond it."""
-    rings = [rim, *added[:-1].split(len(rim))]
+    rings = [rim, *added[:-1].view(-1, len(rim))]
     triangles = []
     for outer, inner in zip(rings, rings[1:], strict=False):
         after, next_inner = outer.roll(-1), inner.roll(-1)
