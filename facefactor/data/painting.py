@@ -127,9 +127,7 @@ def _mouth(face: ClosedFace, places: Tensor, marks: Tensor) -> tuple[Tensor, Ten
             inside[fill], inside[rim] = 1.0, 1.0
             v, u = face.model.uv[fill, 1], face.model.uv[fill, 0]
             above, aside = v - v[-1], (u - u[-1]).abs()
-            rings = range(len(rim), 3 * len(rim))  # but for the one at the lips and the last
-            shown = (above > 0.4 * above.max()) & (aside < 0.7 * aside.max())
-            teeth[fill[rings]] = shown[rings].float()
+            teeth[fill] = ((above > 0.1 * above.max()) & (aside < 0.75 * aside.max())).float()
     return inside, teeth
 
 

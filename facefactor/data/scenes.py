@@ -45,7 +45,7 @@ def _both(**weights: float) -> dict[str, float]:
 # Weights of ICT-FaceKit's shapes (ARKit's names), by eye, after what FACS says moves.
 BLENDS: Mapping[str, Mapping[str, float]] = {
     "neutral": {},
-    "happiness": _both(mouthSmile=0.8, cheekSquint=0.6, cheekRaiser=0.5, mouthUpperUp=0.2)
+    "happiness": _both(mouthSmile=0.8, cheekSquint=0.5, cheekRaiser=0.2, mouthUpperUp=0.2)
     | {"jawOpen": 0.05},
     "sadness": _both(browInnerUp=0.9, browDown=0.3, mouthFrown=0.9, eyeSquint=0.3, eyeBlink=0.25)
     | {"mouthShrugLower": 0.5},
