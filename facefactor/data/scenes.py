@@ -162,7 +162,9 @@ def _person(seed: int, number: int, modes: int) -> tuple[NDArray[np.float64], ND
 def _expressions(
     draw: np.random.Generator, model: MorphableModel, count: int, wanted: Sequence[str] | None
 ) -> tuple[tuple[str, ...], Tensor]:
-    """Names and weights (N, E)."""
+    """Names and weights (N, E); ValueError for a name that is none."""
+    if unknown := sorted({*(wanted or ())} - {*EXPRESSIONS}):
+        raise ValueError(f"no expression {unknown[0]!r}; there are {', '.join(EXPRESSIONS)}")
     strength = draw.uniform(0.5, 1.0, count)
     chosen = draw.integers(len(EXPRESSIONS), size=(count, 2))
     mixed = draw.random(count) < 0.5

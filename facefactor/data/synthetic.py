@@ -71,12 +71,14 @@ class FaceRenderer:
 
     Raises:
         MorphableModelError: the model lacks an expression shape that is asked for.
+        ValueError: an unknown crop.
     """
 
     def __init__(
         self, model: MorphableModel, crop: str = "facecycle", image_size: int = 64
     ) -> None:
-        expression_blends(model)  # says so at once if a shape is missing
+        crop_points(crop, image_size)  # these two say so at once
+        expression_blends(model)
         face = close_holes(model)
         self.model = face.model
         self.crop = crop
