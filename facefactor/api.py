@@ -31,9 +31,10 @@ from facefactor.face_turning import Angles, pose_code, turned
 from facefactor.face_verification import MeasuredThreshold, Verification, verify_faces
 from facefactor.factors import FaceModel, FactorName, Factors
 from facefactor.geometry.ict_facekit import convert_ict_facekit
-from facefactor.geometry.morphable import write_morphable
+from facefactor.geometry.morphable import MorphableModelError, read_morphable, write_morphable
 from facefactor.images import IMAGE_SUFFIXES, Photo, PhotoSource, write_image
 from facefactor.outcomes import Outcome
+from facefactor.perception.align import CROPS
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.perception.packaged import INSTRUMENTS, packaged_instrument, packaged_landmarks
 from facefactor.perception.state_dicts import InstrumentError
@@ -97,6 +98,7 @@ __all__ = [
     "reconstruct_face",
     "relight",
     "relight_face",
+    "render_people",
     "train",
     "transfer",
     "transfer_face",
@@ -584,7 +586,7 @@ def export(model: str | Path, onnx: Path) -> Parity:
 
 def train(
     method: str,
-    data: Sequence[str],
+    data: Sequence[str] = (),
     preset: str = "small",
     output: Path | None = None,
     changes: Sequence[str] = (),
@@ -600,7 +602,8 @@ def train(
     `start_from` as `load` takes it, `landmarks` a folder of `<data set>.npz`,
     `recogniser` a weights file for methods that begin with one, `validation` the share of
     labelled photos that is scored instead of trained on, `morphable` the file of a morphable
-    model for methods that learn from one fitted to their faces."""
+    model for methods that learn from one fitted to their faces, or from its rendered faces, which
+    take no `data`."""
     from facefactor.training.train import train as run
 
     return run(
@@ -710,6 +713,39 @@ def convert_morphable(folder: str | Path, output: str | Path) -> Path:
         raise FaceFactorError(f"{output}: a morphable model is an .npz file")
     write_morphable(output, convert_ict_facekit(folder))
     return Path(output)
+
+
+def render_people(
+    output: Path,
+    morphable: str | Path,
+    people: int = 10,
+    seed: int = 0,
+    size: int = 64,
+    crop: str = "facecycle",
+    progress: Progress | None = None,
+) -> Path:
+    """A folder of rendered faces of people who do not exist, with all that decided them; its table.
+
+    See `data.synthetic.write_faces`.
+
+    Raises:
+        MorphableModelError: `morphable` is no such file, or lacks ICT-FaceKit's expressions.
+        FaceFactorError: no people, pictures too small, or an unknown crop.
+    """
+    from facefactor.data.synthetic import FaceRenderer, write_faces  # brings kornia: slow
+
+    if people < 1 or size < 16:
+        raise FaceFactorError(
+            f"{people} people of {size} pixels; at least 1 and 16 are needed to see a face"
+        )
+    if crop not in CROPS:
+        raise FaceFactorError(f"no crop is called {crop!r}; there are {', '.join(CROPS)}")
+    model = read_morphable(morphable)
+    try:
+        renderer = FaceRenderer(model, crop, size)
+    except MorphableModelError as error:
+        raise MorphableModelError(f"{morphable}: {error}") from error
+    return write_faces(output, renderer, people, seed, progress)
 
 
 def check_data(folder: Path, reader: str = "auto") -> DataReport:

@@ -391,9 +391,15 @@ def reconstruct(
 def train(
     method: Annotated[str, typer.Argument(help="One of the methods, such as facecycle.")],
     data: Annotated[
-        list[str],
-        typer.Option("--data", "-d", metavar="NAME=FOLDER", callback=_named, help="Repeatable."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="NAME=FOLDER",
+            callback=_named,
+            help="Photos; repeatable. None for presets that learn from rendered faces.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder; runs/METHOD unless named.")
     ] = None,
@@ -434,7 +440,7 @@ def train(
 
     weights = api.train(
         method,
-        data,
+        data or [],
         preset=preset,
         output=output or Path("runs") / method,
         changes=changes or [],
@@ -539,6 +545,27 @@ def data_morphable(
     from facefactor import api
 
     typer.echo(api.convert_morphable(folder, output))
+
+
+@data_app.command("synthetic")
+def data_synthetic(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder.")],
+    morphable: Annotated[
+        Path, typer.Option("--morphable", help="A morphable model's .npz, of `data morphable`.")
+    ],
+    people: Annotated[int, typer.Option("--people", min=1, help="Eight pictures of each.")] = 10,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    size: Annotated[int, typer.Option("--size", min=16, help="Side in pixels.")] = 64,
+    crop: Annotated[str, typer.Option("--crop", help="facecycle or arcface.")] = "facecycle",
+) -> None:
+    """Render faces of people who do not exist; every factor is known exactly."""
+    from facefactor import api
+
+    with _progress("render") as progress:
+        table = api.render_people(
+            output, morphable, people=people, seed=seed, size=size, crop=crop, progress=progress
+        )
+    typer.echo(table)
 
 
 @app.command()

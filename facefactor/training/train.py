@@ -29,8 +29,10 @@ from facefactor.data.pseudolabels import PseudoLabels, pseudo_labels
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.data.samples import FacePairs, LabelledFaces
+from facefactor.data.synthetic import FaceRenderer, RenderedFaces, synthetic_faces
+from facefactor.factors import ModelSpec
 from facefactor.files import atomic_path
-from facefactor.geometry.morphable import MorphableModel, read_morphable
+from facefactor.geometry.morphable import MorphableModel, MorphableModelError, read_morphable
 from facefactor.geometry.uv_grid import resample
 from facefactor.instruments import INSTRUMENTS
 from facefactor.methods import METHODS
@@ -42,6 +44,7 @@ from facefactor.training.run import TrainingError, run_stages
 logger = logging.getLogger(__name__)
 
 CACHE = Path(".cache") / "faces"
+_PEOPLE = 10_000  # whose faces are rendered; those of higher numbers are held out
 
 
 def train(
@@ -63,7 +66,8 @@ def train(
 
     Args:
         method: of METHODS, or one of the INSTRUMENTS.
-        data: reader name (`data.readers.READERS`) -> folder.
+        data: reader name (`data.readers.READERS`) -> folder; none for a preset that learns from
+            rendered faces.
         output: folder for progress, logs, sample sheets and `model.safetensors`.
         changes: recipe settings by (dotted) name; "expression.gram" -> "0.1".
         fresh: forget an earlier run in `output`.
@@ -73,13 +77,14 @@ def train(
         validation: share of the photos with an expression that are not trained on; how many of
             them are recognised is logged, and written to `validation.json`, ten times a stage.
         morphable: file of a morphable model (`geometry.morphable`), for methods that learn from
-            one fitted to their faces.
+            one fitted to their faces, or from its rendered faces.
 
     Returns:
         The weights file.
 
     Raises:
-        TrainingError: unknown method, preset or setting; an earlier run with other settings.
+        TrainingError: unknown method, preset or setting; an earlier run with other settings;
+            nothing to learn from, or something that would not be looked at.
         DataError: the folders are not what their readers expect.
         InstrumentError: a frozen network the losses need is not at hand.
         MorphableModelError: `morphable` is no such file.
@@ -99,12 +104,19 @@ def train(
         begun = _begin_with(model, start_from, is_instrument=method in INSTRUMENTS)
     spec = getattr(model, "spec", None)  # an instrument has none: it separates nothing
     wanted = spec or model
-    known = training_faces(data, wanted.crop, wanted.image_size, cache, landmarks)
+    stages = recipes.stages(recipe, model, instrument)
+    _check_sources(method, preset, stages, data, landmarks)
+    shown = _read_model(method, recipe, stages, morphable)
+    renderer = _renderer(stages, shown, morphable, wanted)
+    if data:
+        known = training_faces(data, wanted.crop, wanted.image_size, cache, landmarks)
+    else:
+        assert renderer is not None  # no other stage does without photos
+        known = _no_photos(renderer, wanted, seed)
     kept_out = _validation_rows(method, model, known.records, validation)
     choosing, known = known.part(kept_out), known.part(~kept_out)
-    stages = recipes.stages(recipe, model, instrument)
     _check_landmarks(method, stages, known.landmarks, landmarks)
-    labels, shapes = _fitted(method, stages, known, morphable, cache / "labels")
+    labels, shapes = _fitted(stages, known, shown, cache / "labels")
     if fresh:
         for old in output.glob("progress-*.safetensors"):
             old.unlink()
@@ -130,6 +142,9 @@ def train(
         if stage.samples == "fitted":
             assert labels is not None and shapes is not None
             return FittedFaces(known.faces, labels, shapes, stage.batch_size, seed)
+        if stage.samples == "rendered":
+            assert renderer is not None
+            return RenderedFaces(renderer, _PEOPLE, stage.batch_size, seed, **_variety(wanted))
         strangers = stage.samples == "faces"
         return FacePairs(
             known.faces, known.records, stage.batch_size // 2, seed, strangers=strangers
@@ -265,25 +280,90 @@ def _landmarks_of(
     return np.full((len(records), 68, 2), np.nan, np.float32)
 
 
-def _fitted(
+def _check_sources(
     method: str,
+    preset: str,
     stages: Sequence[Stage],
-    known: TrainingFaces,
-    morphable: Path | None,
-    folder: Path,
-) -> tuple[PseudoLabels | None, MorphableModel | None]:
-    """What a morphable model says of the faces, and that model on the grid; None if nobody asks."""
-    kinds = {stage.samples for stage in stages}
-    if "rendered" in kinds:
-        raise TrainingError(f"{method}: this preset learns from rendered faces; none are made yet")
-    if "fitted" not in kinds:
-        return None, None
-    if morphable is None:
+    data: Mapping[str, Path],
+    landmarks: Path | None,
+) -> None:
+    """TrainingError if there is nothing to learn from, or photos that no stage looks at."""
+    if any(stage.samples != "rendered" for stage in stages):
+        if not data:
+            raise TrainingError(
+                f"{method} learns from photos; name a folder of them (--data READER=FOLDER)"
+            )
+    elif data or landmarks:
+        given = f"--data {next(iter(data))}" if data else "--landmarks"
         raise TrainingError(
-            f"{method} learns from a morphable model fitted to its faces; name one (--morphable "
-            "FILE), as `facefactor data morphable` makes it of a folder of ICT-FaceKit"
+            f"{method} with the preset {preset} learns from rendered faces only and would not look "
+            f"at photos; leave {given} out, or take another preset"
+        )
+
+
+def _read_model(
+    method: str, recipe: Any, stages: Sequence[Stage], morphable: Path | None
+) -> MorphableModel | None:
+    """The morphable model that stages ask for, with as many modes as the recipe says; None if none
+    does."""
+    kinds = {stage.samples for stage in stages}
+    if not kinds & {"fitted", "rendered"}:
+        return None
+    if morphable is None:
+        learns = "a morphable model fitted to its faces"
+        if "rendered" in kinds:
+            learns = "rendered faces of a morphable model"
+        raise TrainingError(
+            f"{method} learns from {learns}; name one (--morphable FILE), as `facefactor data "
+            "morphable` makes it of a folder of ICT-FaceKit"
         )
     model = read_morphable(morphable)
+    for name, modes in (("identity", model.identity), ("expression", model.expression)):
+        wanted = getattr(recipe, f"{name}_modes", len(modes))
+        if wanted != len(modes):
+            raise TrainingError(
+                f"{morphable} has {len(modes)} {name} modes and the recipe {wanted}; "
+                f"--set {name}_modes={len(modes)}"
+            )
+    return model
+
+
+def _renderer(
+    stages: Sequence[Stage], model: MorphableModel | None, file: Path | None, spec: ModelSpec
+) -> FaceRenderer | None:
+    """None if no stage asks for rendered faces; MorphableModelError if the model cannot smile."""
+    if model is None or all(stage.samples != "rendered" for stage in stages):
+        return None
+    try:
+        return FaceRenderer(model, spec.crop, spec.image_size)
+    except MorphableModelError as error:
+        raise MorphableModelError(f"{file}: {error}") from error
+
+
+def _no_photos(renderer: FaceRenderer, spec: ModelSpec, seed: int) -> TrainingFaces:
+    """Nothing to train on, but faces to look at: rendered ones of people who are not trained on."""
+    people = range(_PEOPLE, _PEOPLE + 6)
+    shown = synthetic_faces(
+        renderer, people, ["neutral", "happiness"], seed, plain=True, **_variety(spec)
+    )
+    size = renderer.image_size
+    return TrainingFaces(
+        np.empty((0, size, size, 3), np.uint8), [], np.empty((0, 68, 2), np.float32), shown.faces
+    )
+
+
+def _variety(spec: ModelSpec) -> dict[str, bool]:
+    """Rendered faces differ in what a model separates: the paper's proof of concept has no light,
+    and the first of its two networks no pose (Sec. 4.1, 4.2)."""
+    return {"turned": "pose" in spec.factors, "lit": "illumination" in spec.factors}
+
+
+def _fitted(
+    stages: Sequence[Stage], known: TrainingFaces, model: MorphableModel | None, folder: Path
+) -> tuple[PseudoLabels | None, MorphableModel | None]:
+    """What a morphable model says of the faces, and that model on the grid; None if nobody asks."""
+    if model is None or all(stage.samples != "fitted" for stage in stages):
+        return None, None
     labels = pseudo_labels(known.faces, known.landmarks, model, folder, _tell_fitted)
     return labels, resample(model)
 

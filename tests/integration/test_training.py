@@ -5,13 +5,15 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 
 from facefactor import checkpoints
 from facefactor.data.held_out import hold_out_photos
 from facefactor.data.samples import number_subjects
-from facefactor.geometry.morphable import write_morphable
+from facefactor.data.synthetic import RenderedFaces
+from facefactor.geometry.morphable import MorphableModelError, read_morphable, write_morphable
 from facefactor.perception.head_pose import MEAN_FACE
 from facefactor.perception.recognition import IResNet18, load_recogniser
 from facefactor.perception.state_dicts import InstrumentError
@@ -19,6 +21,7 @@ from facefactor.training.run import TrainingError
 from facefactor.training.train import train, training_faces
 from tests.made_folders import write_rafdb
 from tests.made_heads import egg_model
+from tests.made_talking_head import talking_egg
 from tests.small_networks import save_recogniser
 
 
@@ -228,8 +231,71 @@ def test_a_morphable_model_is_fitted_to_what_is_trained_on(heads, tmp_path):
                 cache=tmp_path,
                 **{**run, missing: None},
             )
-    with pytest.raises(TrainingError, match="rendered faces; none are made yet"):
-        train("neurotensorial", {"celeba": heads}, tmp_path / "p", "small-proof", cache=tmp_path)
+    wrong = {**TINY_TENSORIAL, "identity_modes": "7"}
+    with pytest.raises(TrainingError, match="egg.npz has 5 identity modes and the recipe 7; --set"):
+        train("neurotensorial", {"celeba": heads}, tmp_path, changes=wrong, cache=tmp_path, **run)
+
+
+@pytest.fixture(scope="module")
+def talker(tmp_path_factory):
+    """The file of a morphable model that can make faces."""
+    path = tmp_path_factory.mktemp("talker") / "talker.npz"
+    write_morphable(path, talking_egg())
+    return path
+
+
+def tiny_proof(talker):
+    return TINY_TENSORIAL | {"expression_modes": str(len(read_morphable(talker).expression))}
+
+
+@pytest.mark.parametrize(
+    ("preset", "factors"),
+    [
+        ("small-proof", {"identity", "expression"}),
+        ("small-proof-turned", {"identity", "expression", "pose"}),
+    ],
+)
+def test_the_proof_of_concept_needs_no_photos(talker, tmp_path, preset, factors, monkeypatch):
+    seen = []
+    draw = RenderedFaces.__getitem__
+
+    def watched(self, step):
+        seen.append(draw(self, step))
+        return seen[-1]
+
+    monkeypatch.setattr(RenderedFaces, "__getitem__", watched)
+    path = train(
+        "neurotensorial", {}, tmp_path / "run", preset, tiny_proof(talker), morphable=talker
+    )
+    assert set(checkpoints.build_model(path).spec.factors) == factors
+    assert list((tmp_path / "run" / "samples").glob("*.png"))  # of people not trained on
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["data"] == {}
+    in_depth = torch.cat([batch.rotation[:, 2] for batch in seen])  # which tilts do not change
+    assert len(in_depth) == 8
+    assert (in_depth.std(dim=0).max() < 1e-3) == ("pose" not in factors)
+
+
+def test_training_on_rendered_faces_says_what_it_lacks_or_would_not_look_at(
+    heads, talker, tmp_path
+):
+    changes = tiny_proof(talker)
+    tensorial, proof = "neurotensorial", "small-proof"
+    photos = {"celeba": heads}
+    for data, given, message in (
+        ({}, {}, "learns from rendered faces of a morphable model; name one"),
+        (photos, {"morphable": talker}, "leave --data celeba out"),
+        ({}, {"morphable": talker, "landmarks": heads.parent}, "leave --landmarks out"),
+        ({}, {"morphable": talker, "validation": 0.1}, "recognises no expressions"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            train(tensorial, data, tmp_path / "run", proof, changes, cache=tmp_path, **given)
+    with pytest.raises(MorphableModelError, match=r"egg\.npz: no expression .* of ICT-FaceKit"):
+        egg = heads.parent / "egg.npz"
+        train(tensorial, {}, tmp_path / "run", proof, TINY_TENSORIAL, morphable=egg)
+    for method in ("landmarks", tensorial):
+        with pytest.raises(TrainingError, match=f"{method} learns from photos; name a folder"):
+            train(method, {}, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_does_not_go_on_with_other_landmarks(celeba, tmp_path):

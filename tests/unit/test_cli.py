@@ -16,6 +16,7 @@ import facefactor
 from facefactor import api as REAL
 from facefactor import cli
 from facefactor.doctor import Check
+from facefactor.errors import FaceFactorError
 from facefactor.images import ImageError
 from facefactor.outcomes import Outcome
 
@@ -147,6 +148,28 @@ def test_training(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     assert api.asked[-1][2]["changes"] == []
 
 
+def test_training_without_photos(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which presets do without, the method knows; the command only passes on what it says."""
+    assert run("train", "neurotensorial", "--preset", "small-proof", "--morphable", "i.npz") == 0
+    assert api.asked[-1][1] == ("neurotensorial", [])
+    api.answers["train"] = FaceFactorError("facecycle learns from photos; name a folder of them")
+    capsys.readouterr()
+    assert run("train", "facecycle") == 1
+    assert capsys.readouterr().err == (
+        "facefactor: facecycle learns from photos; name a folder of them\n"
+    )
+
+
+def test_rendering_people(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.answers["render_people"] = Path("made/poses.csv")
+    line = "data synthetic -o made --morphable ict.npz --people 3 --seed 1 --crop arcface"
+    assert run(*line.split(), "--size", "112") == 0
+    ((name, given, named),) = api.asked
+    assert (name, given) == ("render_people", (Path("made"), Path("ict.npz")))
+    assert named == {"people": 3, "seed": 1, "size": 112, "crop": "arcface"}
+    assert capsys.readouterr().out == "made/poses.csv\n"
+
+
 def test_what_is_printed(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     row = Row({"name": "facecycle", "factors": "identity, expression"})
     api.answers = {"models": [row], "evaluate": [row], "check_data": row, "model_card": "# A card"}
@@ -226,8 +249,9 @@ def test_a_bug_is_not_hidden(api: Api) -> None:
         "transfer a.jpg --from b.jpg -o out --factor expression,",
         "transfer a.jpg --from b.jpg -o out --strength much",
         "interpolate a.jpg b.jpg -o out.png --steps 1",
-        "train facecycle",
         "train facecycle --data justafolder",
+        "data synthetic -o out",
+        "data synthetic -o out --morphable ict.npz --people 0",
         "train facecycle --data a=b --set learning_rate",
         "evaluate facecycle --protocol verification --dataset lfw",
         "models",
