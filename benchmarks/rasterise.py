@@ -25,7 +25,8 @@ from torch import Tensor
 from facefactor.geometry import rasteriser
 from facefactor.geometry.lighting import directional_lighting
 from facefactor.geometry.morphable import read_morphable
-from facefactor.geometry.rasteriser import normal_map, project, rasterise, render
+from facefactor.geometry.projection import project
+from facefactor.geometry.rasteriser import normal_map, rasterise, render
 from facefactor.geometry.rotations import rotation_matrix
 from facefactor.geometry.uv_grid import COLUMNS, ROWS, grid_triangles, grid_uv, resample
 

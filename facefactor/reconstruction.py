@@ -19,7 +19,8 @@ from facefactor.files import atomic_path
 from facefactor.geometry.lighting import directional_lighting
 from facefactor.geometry.meshes import MESH_SUFFIXES, Mesh, sample_texture, write_mesh
 from facefactor.geometry.morphable import MorphableModel, read_morphable
-from facefactor.geometry.rasteriser import interpolate, project, rasterise, render
+from facefactor.geometry.projection import project
+from facefactor.geometry.rasteriser import interpolate, rasterise, render
 from facefactor.geometry.rotations import nearest_rotation, rotation_matrix
 from facefactor.geometry.similarity import Affine, apply_affine, similarity_transform
 from facefactor.geometry.texturing import bake_texture

@@ -40,3 +40,16 @@ def write_rafdb(
             lines.append(f"{name}.jpg {label}\n")
     write(folder / "EmoLabel" / "list_patition_label.txt", "".join(lines))
     return folder
+
+
+def write_celeba(folder: Path, photos: int, of_each: int) -> list[str]:
+    """CelebA's layout: photos of noise, `of_each` of every person; their names."""
+    (folder / "images").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    names = [f"{number:06d}.jpg" for number in range(photos)]
+    for name in names:
+        photo = random.integers(0, 255, (128, 128, 3)).astype(np.uint8)
+        Image.fromarray(photo).save(folder / "images" / name)
+    lines = [f"{name} {number // of_each}\n" for number, name in enumerate(names)]
+    write(folder / "identity.txt", "".join(lines))
+    return names

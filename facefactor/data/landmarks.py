@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facefactor.data.records import DataError, FaceRecord
+from facefactor.files import read_arrays
 from facefactor.geometry.similarity import apply_affine
 from facefactor.perception.align import place
 
@@ -135,11 +135,7 @@ def _arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """names, landmarks68 and found, of the right kinds of value; nothing is unpickled."""
     if not path.is_file():
         raise DataError(f"{path} does not exist; it should hold the 68 landmarks of a data set")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _KINDS if name in file}
-    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not an .npz of plain arrays ({error})") from error
+    arrays = read_arrays(path, _KINDS, DataError)
     if missing := [name for name in _KINDS if name not in arrays]:
         raise DataError(f"{path}: no array {missing[0]!r}; it needs {', '.join(_KINDS)}")
     for name, kind in _KINDS.items():

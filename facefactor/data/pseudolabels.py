@@ -16,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facefactor.files import atomic_path
+from facefactor.data.records import DataError
+from facefactor.files import atomic_path, read_arrays
 from facefactor.geometry.morphable import MorphableModel
-from facefactor.geometry.rasteriser import normal_map, project, rasterise
+from facefactor.geometry.projection import project
+from facefactor.geometry.rasteriser import normal_map, rasterise
 from facefactor.geometry.uv_grid import resample
 from facefactor.perception.fitting import fit_landmarks, fit_lighting
 
@@ -143,8 +145,8 @@ def _hulls(landmarks: NDArray[np.float32], size: int) -> Tensor:
 def _read(path: Path) -> PseudoLabels | None:
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as file:
-        return PseudoLabels(*(file[field.name] for field in _FIELDS))
+    arrays = read_arrays(path, (field.name for field in _FIELDS), DataError)
+    return PseudoLabels(**arrays)
 
 
 def _write(path: Path, labels: PseudoLabels) -> PseudoLabels:

@@ -27,7 +27,8 @@ from facefactor.files import atomic_path
 from facefactor.geometry.holes import close_holes
 from facefactor.geometry.lighting import shading
 from facefactor.geometry.morphable import MorphableModel
-from facefactor.geometry.rasteriser import interpolate, normal_map, project, rasterise
+from facefactor.geometry.projection import project
+from facefactor.geometry.rasteriser import interpolate, normal_map, rasterise
 from facefactor.geometry.rotations import rotation_matrix, yaw_pitch_roll
 from facefactor.geometry.similarity import Affine, compose_affine
 from facefactor.geometry.uv_grid import locate_grid

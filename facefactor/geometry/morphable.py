@@ -6,7 +6,6 @@ carries no model: `ict_facekit` makes a file of a folder of ICT-FaceKit (MIT lic
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facefactor.errors import FaceFactorError
-from facefactor.files import atomic_path
+from facefactor.files import atomic_path, read_arrays
 
 # The arrays of a file: numpy's letters of their types and their axes; V, I, E, T are counted.
 _ARRAYS: dict[str, tuple[str, tuple[int | str, ...]]] = {
@@ -134,11 +133,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             f"{path} does not exist; it should be a morphable model, as converted from a folder of "
             "ICT-FaceKit"
         )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _ARRAYS if name in file}
-    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise MorphableModelError(f"{path}: not an .npz of plain arrays ({error})") from error
+    arrays = read_arrays(path, _ARRAYS, MorphableModelError)
     if missing := [name for name in _ARRAYS if name not in arrays]:
         raise MorphableModelError(
             f"{path}: no array {missing[0]!r}; a morphable model needs {', '.join(_ARRAYS)}"

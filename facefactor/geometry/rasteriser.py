@@ -1,6 +1,6 @@
 """A z-buffer: which triangle of a mesh each pixel shows, and maps made from that.
 
-    points = project(vertices, rotation, scale, translation)
+    points = projection.project(vertices, rotation, scale, translation)
     raster = rasterise(points, triangles, (128, 128))
     normals, face = normal_map(raster, points, triangles), raster.mask
 
@@ -47,22 +47,6 @@ class Raster:
         return self.triangle[:, None] >= 0
 
 
-def project(vertices: Tensor, rotation: Tensor, scale: Tensor, translation: Tensor) -> Tensor:
-    """Weak perspective: turn, scale, drop no depth, shift: points in the image (N, V, 3), pixels.
-
-        x = s (R v)_x + t_x,   y = -s (R v)_y + t_y,   z = s (R v)_z
-
-    Args:
-        vertices: (N, V, 3) or (V, 3), of heads.
-        rotation: (N, 3, 3), of `rotations.rotation_matrix`.
-        scale: (N,) pixels per unit of the vertices, positive.
-        translation: (N, 2) where the vertices' origin is seen, x right and y down.
-    """
-    turned = scale[:, None, None] * (vertices @ rotation.mT)
-    x, y, z = turned.unbind(dim=-1)
-    return torch.stack([translation[:, :1] + x, translation[:, 1:] - y, z], dim=-1)
-
-
 @torch.no_grad()
 def rasterise(points: Tensor, triangles: Tensor, size: tuple[int, int]) -> Raster:
     """The nearest triangle under each pixel's centre; the first of the mesh among equally near.
@@ -72,7 +56,7 @@ def rasterise(points: Tensor, triangles: Tensor, size: tuple[int, int]) -> Raste
     `interpolate` passes those of attributes on.
 
     Args:
-        points: (N, V, 3) floating point, as of `project`.
+        points: (N, V, 3) floating point, as of `projection.project`.
         triangles: (T, 3) vertices of each, the same for all N; T may be 0.
         size: height and width in pixels.
 
@@ -134,7 +118,7 @@ def vertex_normals(vertices: Tensor, triangles: Tensor) -> Tensor:
     """Unit normals (..., V, 3), each the mean of its triangles' normals weighted by their areas.
 
     Zero for a vertex of no triangle, or of none with an area. Vertices (..., V, 3) of any frame
-    whose y is up; those of `project` have it down.
+    whose y is up; those of `projection.project` have it down.
     """
     first, second, third = (vertices[..., corner, :] for corner in triangles.long().unbind(dim=1))
     twice_area = torch.linalg.cross(second - first, third - first)

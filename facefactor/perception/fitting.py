@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from facefactor.geometry.lighting import harmonic_basis
+from facefactor.geometry.projection import fit_projection, project
 
 if TYPE_CHECKING:
     from facefactor.geometry.morphable import MorphableModel
@@ -50,9 +51,7 @@ class FaceFit:
     def project(self, vertices: Tensor) -> Tensor:
         """Turned and shifted: (N, V, 3) -> (N, V, 3) x, y in the landmarks' unit, y down; z to the
         camera at the same scale."""
-        turned = self.scale[:, None, None] * (vertices @ self.rotation.mT)
-        flipped = turned * turned.new_tensor([1, -1, 1])
-        return flipped + torch.nn.functional.pad(self.shift, (0, 1))[:, None]
+        return project(vertices, self.rotation, self.scale, self.shift)
 
 
 def fit_landmarks(
@@ -144,38 +143,18 @@ def _fit(landmarks: Tensor, shape: _LandmarkShape, jaw: str) -> FaceFit:
         everything = shape.points(coefficients)
         if jaw == "outline":
             chosen = _slide(
-                everything, _camera(everything[rows, chosen], landmarks, weights)[0], shape
+                everything, fit_projection(everything[rows, chosen], landmarks, weights)[0], shape
             )
-        rotation, scale, shift = _camera(everything[rows, chosen], landmarks, weights)
+        rotation, scale, shift = fit_projection(everything[rows, chosen], landmarks, weights)
         coefficients = _shape_for(
             landmarks, rotation, scale, shift, chosen, weights, shape, coefficients
         )
     points = shape.points(coefficients)[rows, chosen]
-    rotation, scale, shift = _camera(points, landmarks, weights)
-    seen = scale[:, None, None] * _turned(points, rotation) + shift[:, None]
+    rotation, scale, shift = fit_projection(points, landmarks, weights)
+    seen = project(points, rotation, scale, shift)[..., :2]
     error = (seen - landmarks)[:, _JAW:].norm(dim=2).mean(dim=1) / (scale * shape.eyes)
     identity, expression = coefficients[:, : shape.people], coefficients[:, shape.people :]
     return FaceFit(rotation, scale, shift, identity, expression, error)
-
-
-def _turned(points: Tensor, rotation: Tensor) -> Tensor:
-    """(N, V, 3) -> (N, V, 2) with y down."""
-    return (points @ rotation.mT)[..., :2] * points.new_tensor([1, -1])
-
-
-def _camera(points: Tensor, landmarks: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotation, scale and shift for given points: the best affine map, split by singular values."""
-    share = (weights / weights.sum())[:, None]
-    centre, target = ((x * share).sum(dim=1, keepdim=True) for x in (points, landmarks))
-    source = (points - centre) * share.sqrt()
-    image = (landmarks - target) * share.sqrt() * landmarks.new_tensor([1, -1])
-    affine = image.mT @ torch.linalg.pinv(source).mT  # (N, 2, 3)
-    left, values, right = torch.linalg.svd(affine, full_matrices=False)
-    x_row, y_row = (left @ right).unbind(dim=1)
-    rotation = torch.stack([x_row, y_row, torch.linalg.cross(x_row, y_row)], dim=1)
-    scale = values.mean(dim=1)
-    shift = target[:, 0] - scale[:, None] * _turned(centre, rotation)[:, 0]
-    return rotation, scale, shift
 
 
 def _shape_for(
@@ -198,7 +177,7 @@ def _shape_for(
     modes = shape.modes[:, chosen].transpose(0, 1)  # (N, K + E, 68, 3)
     turned = torch.einsum("nklc,ndc->nkld", modes, rotation[:, :2]) * modes.new_tensor([1, -1])
     design = (scale[:, None, None, None] * turned * unit[:, None]).flatten(2)  # (N, K + E, 136)
-    seen = scale[:, None, None] * _turned(shape.neutral[chosen], rotation) + shift[:, None]
+    seen = project(shape.neutral[chosen], rotation, scale, shift)[..., :2]
     target = ((landmarks - seen) * unit).flatten(1)
     normal = design @ design.mT + torch.diag(shape.precision)
     pull = (design @ target[..., None])[..., 0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from facefactor.geometry.projection import fit_projection
 from facefactor.geometry.rotations import yaw_pitch_roll
 
 YAW_EDGES = (10.0, 20.0, 30.0, 40.0)  # degrees, between the pose classes of IPD-FER (Table 1)
@@ -54,10 +55,9 @@ _FITTED = slice(17, 68)  # jaw points slide along the outline as the head turns
 def head_rotation(landmarks: Tensor) -> Tensor:
     """The rotation that turns the mean face into each face, (N, 68, 2) -> (N, 3, 3).
 
-    Landmarks are taken for a scaled, shifted parallel projection of the rotated mean face: the best
-    affine map from it to them (least squares) is split by its singular values, and the orthonormal
-    factor is kept. Exact where the model is; for faces of other shape as near to a fit in 3D as
-    least squares over rotations were (4 degrees on CelebA), and without iterations.
+    Landmarks are taken for a scaled, shifted parallel projection of the rotated mean face
+    (`geometry.projection`). Exact where the model is; for faces of other shape as near to a fit in
+    3D as least squares over rotations were (4 degrees on CelebA), and without iterations.
 
     Returns:
         float64; NaN for a face with a NaN. Landmarks on one line leave the rotation undetermined.
@@ -68,15 +68,10 @@ def head_rotation(landmarks: Tensor) -> Tensor:
     if landmarks.ndim != 3 or landmarks.shape[1:] != (68, 2):
         raise ValueError(f"landmarks must be (N, 68, 2), got {tuple(landmarks.shape)}")
     model = MEAN_FACE[_FITTED].to(landmarks.device)
-    model = model - model.mean(dim=0)
-    points = landmarks[:, _FITTED].double() * model.new_tensor([1, -1])  # y up
-    points = points - points.mean(dim=1, keepdim=True)
-    known = points.isfinite().flatten(1).all(dim=1)
-    points = torch.where(known[:, None, None], points, model[:, :2])  # no NaN into the SVD
-    affine = points.mT @ torch.linalg.pinv(model).mT  # (N, 2, 3)
-    left, _, right = torch.linalg.svd(affine, full_matrices=False)
-    x_row, y_row = (left @ right).unbind(dim=1)
-    rotation = torch.stack([x_row, y_row, torch.linalg.cross(x_row, y_row)], dim=1)
+    known = landmarks.isfinite().flatten(1).all(dim=1)
+    ahead = model[:, :2] * model.new_tensor([1, -1])  # no NaN into the fit
+    points = torch.where(known[:, None, None], landmarks[:, _FITTED].double(), ahead)
+    rotation, _, _ = fit_projection(model[None], points)
     return torch.where(known[:, None, None], rotation, torch.nan)
 
 

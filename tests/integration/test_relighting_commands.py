@@ -17,7 +17,8 @@ from facefactor.cli import main  # noqa: E402
 from facefactor.demo import portrait_paths  # noqa: E402
 from facefactor.geometry.meshes import read_mesh  # noqa: E402
 from facefactor.geometry.morphable import write_morphable  # noqa: E402
-from facefactor.geometry.rasteriser import project, rasterise  # noqa: E402
+from facefactor.geometry.projection import project  # noqa: E402
+from facefactor.geometry.rasteriser import rasterise  # noqa: E402
 from facefactor.images import read_photo, write_image  # noqa: E402
 from facefactor.outcomes import Outcome  # noqa: E402
 from facefactor.videos import read_frames  # noqa: E402

@@ -19,7 +19,7 @@ from facefactor.perception.recognition import IResNet18, load_recogniser
 from facefactor.perception.state_dicts import InstrumentError
 from facefactor.training.run import TrainingError
 from facefactor.training.train import train, training_faces
-from tests.made_folders import write_rafdb
+from tests.made_folders import write_celeba, write_rafdb
 from tests.made_heads import egg_model
 from tests.made_talking_head import talking_egg
 from tests.small_networks import save_recogniser
@@ -29,14 +29,7 @@ from tests.small_networks import save_recogniser
 def celeba(tmp_path_factory):
     """Forty people with two photos each, in CelebA's layout, and landmarks for half of them."""
     folder = tmp_path_factory.mktemp("data") / "CelebA"
-    (folder / "images").mkdir(parents=True)
-    random = np.random.default_rng(0)
-    names = [f"{number:06d}.jpg" for number in range(80)]
-    for name in names:
-        photo = random.integers(0, 255, (128, 128, 3)).astype(np.uint8)
-        Image.fromarray(photo).save(folder / "images" / name)
-    lines = [f"{name} {number // 2}" for number, name in enumerate(names)]
-    (folder / "identity.txt").write_text("\n".join(lines) + "\n")
+    names = write_celeba(folder, 80, of_each=2)
     marks = np.full((80, 68, 3), 64.0, np.float16)
     marks[:, 36:42, :2], marks[:, 42:48, :2] = (45, 66), (83, 66)
     (folder.parent / "marks").mkdir()
@@ -172,14 +165,7 @@ def heads(tmp_path_factory):
     """Twenty photos of noise in CelebA's layout, in each of them the mean face's landmarks, and the
     file of a morphable model."""
     folder = tmp_path_factory.mktemp("heads") / "CelebA"
-    (folder / "images").mkdir(parents=True)
-    random = np.random.default_rng(0)
-    names = [f"{number:06d}.jpg" for number in range(20)]
-    for name in names:
-        photo = random.integers(0, 255, (128, 128, 3)).astype(np.uint8)
-        Image.fromarray(photo).save(folder / "images" / name)
-    lines = [f"{name} {number}" for number, name in enumerate(names)]
-    (folder / "identity.txt").write_text("\n".join(lines) + "\n")
+    names = write_celeba(folder, 20, of_each=1)
     mean = MEAN_FACE.numpy() * (38, -38, 38) + (64, 66, 0)
     (folder.parent / "marks").mkdir()
     np.savez(

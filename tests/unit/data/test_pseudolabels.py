@@ -8,7 +8,8 @@ from facefactor.data import pseudolabels
 from facefactor.data.pseudolabels import pseudo_labels, unpack_normals
 from facefactor.geometry.lighting import directional_lighting, shading
 from facefactor.geometry.morphable import MorphableModel
-from facefactor.geometry.rasteriser import normal_map, project, rasterise, render
+from facefactor.geometry.projection import project
+from facefactor.geometry.rasteriser import normal_map, rasterise, render
 from facefactor.geometry.rotations import geodesic_distance, rotation_matrix
 from tests.made_heads import egg_model
 

@@ -35,7 +35,8 @@ from facefactor.errors import FaceFactorError
 from facefactor.factors import EXPRESSIONS
 from facefactor.geometry.lighting import shading
 from facefactor.geometry.morphable import MorphableModelError, read_morphable, write_morphable
-from facefactor.geometry.rasteriser import interpolate, normal_map, project, rasterise
+from facefactor.geometry.projection import project
+from facefactor.geometry.rasteriser import interpolate, normal_map, rasterise
 from facefactor.geometry.rotations import rotation_matrix, yaw_pitch_roll
 from facefactor.images import read_photo
 from facefactor.perception.align import crop_points, place

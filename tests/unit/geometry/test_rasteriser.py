@@ -7,10 +7,10 @@ import torch
 
 from facefactor.geometry import rasteriser
 from facefactor.geometry.lighting import directional_lighting
+from facefactor.geometry.projection import project
 from facefactor.geometry.rasteriser import (
     interpolate,
     normal_map,
-    project,
     rasterise,
     render,
     vertex_normals,

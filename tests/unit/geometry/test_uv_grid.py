@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from facefactor.geometry.morphable import MorphableModel, read_morphable
-from facefactor.geometry.rasteriser import interpolate, project, rasterise, vertex_normals
+from facefactor.geometry.projection import project
+from facefactor.geometry.rasteriser import interpolate, rasterise, vertex_normals
 from facefactor.geometry.uv_grid import (
     COLUMNS,
     ROWS,
