@@ -184,7 +184,7 @@ def reconstruct_face(
     if source is not None and surface == "direct":
         shape = _grid_shape(source, displacement)
     elif surface == "coefficients":
-        shape = source and _modal_shape(source, identity, expression)
+        shape = None if source is None else _modal_shape(source, identity, expression)
     if shape is not None:
         points = points_in_photo(shape.vertices, shape.landmarks68, rotation, face)
         picture, points = _picture(face.photo, drawn.albedo, placement, points, texture)

@@ -42,7 +42,7 @@ def unpool(maxima: Tensor, where: Tensor) -> Tensor:
     return filled.view(n, channels, 2 * height, 2 * width)
 
 
-def enlarge_and_convolve(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+def enlarge_and_convolve(x: Tensor, convolution: nn.Module) -> Tensor:
     """A 5x5 convolution, padding 2, of `x` enlarged to twice its size by nearest neighbours.
 
     Enlarged pixels come in equal pairs, so each of the four places in a pair of rows and columns
@@ -51,10 +51,12 @@ def enlarge_and_convolve(x: Tensor, convolution: nn.Conv2d) -> Tensor:
 
     Args:
         x: (N, C, H, W).
+        convolution: its weights count alone, of shape (C', C, 5, 5).
 
     Returns:
         (N, C', 2H, 2W).
     """
+    assert isinstance(convolution, nn.Conv2d)
     weight = convolution.weight  # (C', C, 5, 5)
     sums = weight.new_tensor(_SUMS)
     folded = torch.einsum("ari,bsj,ocij->oabcrs", sums, sums, weight).flatten(0, 2)
