@@ -119,7 +119,7 @@ _SMALL = replace(
     batch_size=32,
     unjudged_images=400_000,  # a third of a step's cost, and there is no face to judge at first
     images=100_000,
-    learning_rate=3e-4,  # fewer steps
+    learning_rate=1e-3,  # fewer steps; after 360 of them the sum of losses was 1.10, with 3e-4 1.55
 )
 PRESETS: Mapping[str, Recipe] = {
     "paper": _PAPER,
