@@ -63,9 +63,7 @@ class LightCNN9(nn.Module):
             _pool(),
         )
         self.fc1 = _MaxFeatureMap(nn.Linear(8 * 8 * 128, 2 * 256))
-        self.register_buffer(
-            "luminance", torch.tensor(_LUMINANCE).view(3, 1, 1), persistent=False
-        )
+        self.register_buffer("luminance", torch.tensor(_LUMINANCE).view(3, 1, 1), persistent=False)
 
     def forward(self, faces: Tensor) -> Tensor:
         return self.map_and_code(faces)[1]

@@ -35,15 +35,15 @@ class NFGAN(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.colours = colours
-        self.register_buffer(
-            "luminance", torch.tensor(_LUMINANCE).view(3, 1, 1), persistent=False
-        )
+        self.register_buffer("luminance", torch.tensor(_LUMINANCE).view(3, 1, 1), persistent=False)
         self.spec = ModelSpec(
             name="nfgan",
             crop=CROP,
             image_size=IMAGE_SIZE,
             channels=3,
-            factors={"identity": FactorSpec((CODE,), "who it is: all that the code tells (Sec. 3)")},
+            factors={
+                "identity": FactorSpec((CODE,), "who it is: all that the code tells (Sec. 3)")
+            },
         )
 
     def encode(self, faces: Tensor) -> Factors:

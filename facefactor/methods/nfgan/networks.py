@@ -96,9 +96,7 @@ def _halving(inputs: int, outputs: int) -> list[nn.Module]:
 
 def _doubling(inputs: int, outputs: int, upsampling: Upsampling, bias: bool) -> list[nn.Module]:
     if upsampling == "transposed":
-        return [
-            nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=1, bias=bias)
-        ]
+        return [nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=1, bias=bias)]
     return [nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)]
 
 

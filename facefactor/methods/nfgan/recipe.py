@@ -1,4 +1,4 @@
-"""Settings of NFGAN: the published ones, grey, and a size in colour that two CPU cores can train."""
+"""Settings of NFGAN: the published ones, grey, and some in colour that two CPU cores can train."""
 
 from __future__ import annotations
 

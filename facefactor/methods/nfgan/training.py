@@ -172,7 +172,7 @@ class NFGANStage(LightningModule):
             drawn.backward(torch.stack(shared).sum(dim=0), inputs=decoder + encoder)
 
     def _teach(self, guides: Tensor, judged: Tensor) -> dict[str, Tensor]:
-        """L_GAN-Dis (Eq. 4), its gradient left in Dis; real and drawn faces are normalised apart."""
+        """L_GAN-Dis (Eq. 4), its gradient left in Dis; real and drawn faces were two batches."""
         assert self.discriminator is not None
         terms = {
             "discriminator/real": real_loss(self.discriminator(guides)),
