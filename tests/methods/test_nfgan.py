@@ -178,9 +178,10 @@ def test_a_morph_goes_from_dec_z_to_dec_of_the_normalised_face():
 
 
 def test_there_is_no_neutral_code():
+    model = small_model()
     for name in ("identity", "expression", "pose"):
         with pytest.raises(ValueError, match=f"no neutral {name}"):
-            small_model().neutral(name)
+            model.neutral(name)
 
 
 # Algorithm 1
@@ -205,16 +206,21 @@ def tiny_stage(weights: Weights = EQUAL, colours: int = 3, **changes) -> NFGANSt
     """With a normalisation in each of the three networks, and few weights."""
     torch.manual_seed(0)
     encoder = nn.Sequential(
-        nn.Conv2d(colours, 4, 8, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(256, 256)
+        nn.Conv2d(colours, 4, 8, 8, bias=False),
+        nn.BatchNorm2d(4),
+        nn.Flatten(),
+        nn.Linear(256, 256),
     )
     decoder = nn.Sequential(
-        nn.Linear(256, 8),
+        nn.Linear(256, 8, bias=False),
         nn.BatchNorm1d(8),
         nn.Linear(8, colours * 64 * 64),
         nn.Unflatten(1, (colours, 64, 64)),
         nn.Sigmoid(),
     )
-    judge = nn.Sequential(nn.Conv2d(colours, 4, 8, 8), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 2, 2))
+    judge = nn.Sequential(
+        nn.Conv2d(colours, 4, 8, 8, bias=False), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 2, 2)
+    )
     model = NFGAN(encoder, decoder, colours)
     settings = {"space": "pixels", "balance_steps": 0, **changes}
     look = Instruments(TinyFeatures(), TinyRecogniser())
