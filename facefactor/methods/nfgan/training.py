@@ -167,9 +167,11 @@ class NFGANStage(LightningModule):
         own = [slope for name, slope in slopes.items() if name in _DECODER_ONLY]
         shared = [slope for name, slope in slopes.items() if name not in _DECODER_ONLY]
         if own:
-            drawn.backward(torch.stack(own).sum(dim=0), retain_graph=True, inputs=decoder)
+            slope = torch.stack(own).sum(dim=0)
+            torch.autograd.backward(drawn, slope, retain_graph=True, inputs=decoder)
         if shared:
-            drawn.backward(torch.stack(shared).sum(dim=0), inputs=decoder + encoder)
+            slope = torch.stack(shared).sum(dim=0)
+            torch.autograd.backward(drawn, slope, inputs=decoder + encoder)
 
     def _teach(self, guides: Tensor, judged: Tensor) -> dict[str, Tensor]:
         """L_GAN-Dis (Eq. 4), its gradient left in Dis; real and drawn faces were two batches."""
@@ -179,7 +181,7 @@ class NFGANStage(LightningModule):
             "discriminator/fake": fake_loss(judged),
         }
         loss = torch.stack(list(terms.values())).sum()
-        loss.backward(inputs=list(self.discriminator.parameters()))
+        torch.autograd.backward(loss, inputs=list(self.discriminator.parameters()))
         return terms
 
     def _factors(self, lengths: Mapping[str, Tensor]) -> dict[str, Tensor]:
