@@ -62,8 +62,8 @@ _SMALL = replace(
     _PAPER_BALANCED,
     colours=3,
     upsampling="nearest",  # Dec 238 M
-    instrument="",  # 36 M
-    recogniser="",  # 63 M; a step 1,940 M
+    instrument="",  # 38 M
+    recogniser="",  # 63 M; a step 1,960 M
     batch_size=32,
     images=600_000,
     learning_rate=4e-4,  # fewer steps
