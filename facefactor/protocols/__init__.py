@@ -12,6 +12,7 @@ from facefactor.evaluation.tables import ResultTable, write_json
 from facefactor.files import atomic_path
 from facefactor.images import write_image
 from facefactor.protocols.codes import expression, expression_map, head_pose, verification_of_pairs
+from facefactor.protocols.expression_folds import expression_folds
 from facefactor.protocols.instruments import instrument_file, measure_instrument
 from facefactor.protocols.leakage import leakage
 from facefactor.protocols.neutral import motion_asked_for, neutral_faces
@@ -31,6 +32,7 @@ PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], Findings]] = {
     "motion": motion_asked_for,
     "recognition": recognition,
     "recognition-by-yaw": recognition_by_yaw,
+    "expression-folds": expression_folds,
     "leakage": leakage,
     "codes-picture": codes_picture,
     "synthesis": synthesis,
