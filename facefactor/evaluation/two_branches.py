@@ -104,8 +104,8 @@ def train_two_branches(
 
 @torch.inference_mode()
 def class_probabilities(network: TwoBranches, patches: Tensor) -> Tensor:
-    """(N, K) of patches (N, 60, 60), the softmax branch's; the metric branch only helps to train."""
-    logits = [network(part)[0] for part in patches.split(256)]
+    """(N, K) of patches (N, 60, 60), by the softmax; the metric branch only helps to train."""
+    logits = [network(part)[0] for part in torch.split(patches, 256)]
     return torch.cat(logits).softmax(dim=1)
 
 
@@ -133,7 +133,7 @@ def random_patches(patches: Tensor, rows: Tensor) -> Tensor:
 def _people_in_turn(subjects: Tensor) -> Tensor:
     """All positions, (N,): people in random order, the faces of each in random order."""
     shuffled = torch.randperm(len(subjects))
-    people, place = subjects.unique(return_inverse=True)
+    people, place = torch.unique(subjects, return_inverse=True)
     turn = torch.randperm(len(people))[place]  # (N,) when each face's person comes
     return shuffled[turn[shuffled].argsort(stable=True)]
 

@@ -9,6 +9,7 @@ hinge, the distance and the trained reference below are our reading of that.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -38,7 +39,7 @@ def tuplet_clusters_loss(
         a batch without clusters is 0.
     """
     unit = F.normalize(codes)
-    clusters = classes.unique()[:, None] == classes  # (K, B)
+    clusters = torch.unique(classes)[:, None] == classes  # (K, B)
     clusters = clusters[clusters.sum(dim=1) >= 2]  # one face has no spread
     negatives = identity_aware_negatives(clusters, subjects)
     centres = clusters.to(unit) @ unit / clusters.sum(dim=1, keepdim=True)  # (K, D)

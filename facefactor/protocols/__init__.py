@@ -12,12 +12,12 @@ from facefactor.evaluation.tables import ResultTable, write_json
 from facefactor.files import atomic_path
 from facefactor.images import write_image
 from facefactor.protocols.codes import expression, expression_map, head_pose, verification_of_pairs
-from facefactor.protocols.expression_folds import expression_folds
 from facefactor.protocols.instruments import instrument_file, measure_instrument
 from facefactor.protocols.leakage import leakage
 from facefactor.protocols.neutral import motion_asked_for, neutral_faces
 from facefactor.protocols.pictures import codes_picture, synthesis
 from facefactor.protocols.recognition import recognition, recognition_by_yaw
+from facefactor.protocols.recognition_folds import expression_folds
 from facefactor.protocols.subject import CACHE, Encode, Findings, Subject
 
 __all__ = ["CACHE", "PICTURES", "PROTOCOLS", "Encode", "Findings", "Subject", "evaluate"]

@@ -16,8 +16,8 @@ from facefactor.errors import FaceFactorError
 from facefactor.evaluation.two_branches import train_two_branches
 from facefactor.factors import Factors, FactorSpec, ModelSpec
 from facefactor.perception.head_pose import MEAN_FACE
-from facefactor.protocols import PROTOCOLS, evaluate, expression_folds
-from facefactor.protocols.expression_folds import Faces, normalise, over_all_folds
+from facefactor.protocols import PROTOCOLS, evaluate, recognition_folds
+from facefactor.protocols.recognition_folds import Faces, normalise, over_all_folds
 from tests.small_networks import save_ipdfer
 
 TITLES = [
@@ -55,14 +55,14 @@ def ck48(tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
-    monkeypatch.setattr(expression_folds, "packaged_instrument", lambda name: tmp_path / name)
+    monkeypatch.setattr(recognition_folds, "packaged_instrument", lambda name: tmp_path / name)
     monkeypatch.setattr(
-        expression_folds, "load_landmark_network", lambda path: MeanLandmarks().eval()
+        recognition_folds, "load_landmark_network", lambda path: MeanLandmarks().eval()
     )
     monkeypatch.setattr(
-        expression_folds, "train_two_branches", partial(train_two_branches, steps=1)
+        recognition_folds, "train_two_branches", partial(train_two_branches, steps=1)
     )
-    monkeypatch.setitem(expression_folds.FOLDS, "ckplus48", 2)
+    monkeypatch.setitem(recognition_folds.FOLDS, "ckplus48", 2)
 
 
 def test_from_a_folder_to_tables(ck48, quick, tmp_path):
@@ -113,10 +113,10 @@ def test_nobody_is_trained_and_tested_and_only_training_people_are_normalised(mo
         assert len(asked) == 2 and not asked & people
         return torch.tensor([[0.0, 0.4, 0.6]]).expand(len(patches), 3)
 
-    monkeypatch.setattr(expression_folds, "training_patches", lambda g: g[:, None].astype("f4"))
-    monkeypatch.setattr(expression_folds, "centre_patches", lambda g: g.astype("f4"))
-    monkeypatch.setattr(expression_folds, "train_two_branches", remember)
-    monkeypatch.setattr(expression_folds, "class_probabilities", answer)
+    monkeypatch.setattr(recognition_folds, "training_patches", lambda g: g[:, None].astype("f4"))
+    monkeypatch.setattr(recognition_folds, "centre_patches", lambda g: g.astype("f4"))
+    monkeypatch.setattr(recognition_folds, "train_two_branches", remember)
+    monkeypatch.setattr(recognition_folds, "class_probabilities", answer)
     tables = over_all_folds(photos, normalised, "ckplus", "nfgan", seed=5)
     sizes = [(56, False), (70, False), (56, True), (70, True)]
     assert [entry[:2] for entry in trained] == sizes * 8
@@ -166,7 +166,7 @@ def test_normalised_faces_lose_expression_and_pose(factors, drawn):
 
 def test_the_eight_folds_of_the_real_people(shared):
     records = read_ckplus48(shared / "data" / "CK+48")
-    folds = subject_folds(records, expression_folds.FOLDS["ckplus48"])
+    folds = subject_folds(records, recognition_folds.FOLDS["ckplus48"])
     assert len(folds) == 8 and sum(len(test) for _, test in folds) == 981
     for train, test in folds:
         check_disjoint(train, test)

@@ -104,7 +104,11 @@ def test_frames_of_a_film_are_kept_apart_in_the_cache_and_named_by_the_split(tmp
 def test_ten_folds_by_person(tmp_path):
     session(tmp_path, 1, "S001-001", frames=3)
     one = read_mmi(tmp_path)
-    records = [replace(r, subject=f"S{person:03d}") for person in range(30) for r in one]
+    records = [
+        replace(record, path=tmp_path / f"S{person:03d}-001.avi", subject=f"S{person:03d}")
+        for person in range(30)
+        for record in one
+    ]
     for train, test in subject_folds(records, 10):
         check_disjoint(train, test)
         assert len(train) == 81 and len({record.subject for record in test}) == 3

@@ -48,7 +48,7 @@ def test_shapes_and_size():
 
 @pytest.mark.parametrize("with_metric", [False, True])
 def test_it_learns_expressions_of_people_it_has_not_seen(with_metric):
-    network = train(with_metric, steps=25)
+    network = train(with_metric, steps=18)
     assert not network.training
     asked = torch.from_numpy(centre_patches(drawn_faces(8, seed=2)))
     said = class_probabilities(network, asked).argmax(dim=1)

@@ -196,9 +196,7 @@ def _floors(
     size = min(_FLOOR_SIZE, len(faces) // 2)
     try:
         pca = fit_pixel_pca(faces, size, seed)
-        codes, test_codes = (
-            encode_faces(pca, grey) for grey in (faces, asked.grey[..., None])
-        )
+        codes, test_codes = (encode_faces(pca, grey) for grey in (faces, asked.grey[..., None]))
         title = f"pixel PCA, {_FLOOR_SIZE}"
         probe = expression_probe(
             codes, labels, test_codes, test_labels, dataset, "standardised", seed, title
@@ -253,4 +251,3 @@ def _with_channels(faces: Tensor, channels: int) -> Tensor:
         return faces
     weights = faces.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
     return (faces * weights).sum(dim=1, keepdim=True)
-
