@@ -21,9 +21,10 @@ FACE_SIZE, PATCH_SIZE = 64, 60  # pixels a side
 # The 49 of the paper's landmark finders in iBUG's 68: no jaw, no inner corners of the lips.
 INNER_LANDMARKS = [point for point in range(17, 68) if point not in (60, 64)]
 
-# Which square around the landmarks is cut the paper leaves open. Ours is 1.7 times as wide as the
-# outer eye corners are apart; from above the brows to below the chin.
-_SIDE, _MIDDLE = 1.7, -0.15  # in units of MEAN_FACE; the middle's height, up from the mean's origin
+# Which square around the landmarks is cut the paper leaves open. Ours is 1.6 times as wide as the
+# outer eye corners are apart and begins above the brows. It ends just above the chin, as the named
+# crops do that faces come in: lower down there would be mirrored mouths.
+_SIDE, _MIDDLE = 1.6, -0.07  # in units of MEAN_FACE; the middle's height, up from its origin
 _INSET = (FACE_SIZE - PATCH_SIZE) // 2
 # rows and columns of the top left pixel: centre first
 _CORNERS = [(_INSET, _INSET)] + [(y, x) for y in (0, 2 * _INSET) for x in (0, 2 * _INSET)]

@@ -14,6 +14,7 @@ from facefactor.data.patches import (
     remove_plane,
     training_patches,
 )
+from facefactor.geometry.similarity import apply_affine, similarity_transform
 from facefactor.perception.align import crop_points
 from facefactor.perception.head_pose import MEAN_FACE
 
@@ -114,15 +115,24 @@ def test_a_face_that_lies_right_is_only_made_grey():
     np.testing.assert_array_equal(found, cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[None])
 
 
-def test_the_whole_mean_face_lies_in_the_square():
-    """Eyes level, above the middle; jaw and brows inside."""
+def test_the_square_lies_within_the_crops_that_faces_come_in():
+    """Brows and lips inside, eyes level and above the middle; nothing mirrored, chin at the end."""
     template = _template()
     eyes = template[[INNER_LANDMARKS.index(36), INNER_LANDMARKS.index(45)]]
     assert eyes[0, 1] == eyes[1, 1] < 31.5
     assert eyes[:, 0].mean() == pytest.approx(31.5) and eyes[0, 0] < eyes[1, 0]
-    scale = (eyes[1, 0] - eyes[0, 0]) / 1.0  # the outer eye corners are 1 apart
-    chin = eyes[0, 1] + scale * float(MEAN_FACE[36, 1] - MEAN_FACE[8, 1])
-    assert 58 < chin < 63 and template[:, 1].min() > 2
+    assert template.min() > 2 and template.max() < 60
+    unit = eyes[1, 0] - eyes[0, 0]  # the outer eye corners are 1 apart
+    chin = eyes[0, 1] + unit * float(MEAN_FACE[36, 1] - MEAN_FACE[8, 1])
+    assert 63 < chin < 68
+    mean_face = MEAN_FACE.numpy()[:, :2] * [1, -1] * unit
+    nose = MEAN_FACE[30, :2].numpy() * [1, -1] * unit
+    five = [mean_face[36:42].mean(0), mean_face[42:48].mean(0), nose, *mean_face[[48, 54]]]
+    shift = eyes[0] - mean_face[36]
+    for crop in ("arcface", "facecycle"):
+        to_square = similarity_transform(crop_points(crop, 1), np.array(five) + shift)
+        corners = apply_affine(to_square, [[-0.5, -0.5], [0.5, 0.5]])
+        assert corners[0].max() < -0.5 + 1 and corners[1].min() > 63.5 - 1
 
 
 def test_turned_and_enlarged_faces_are_registered_alike():
