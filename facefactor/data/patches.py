@@ -23,7 +23,7 @@ INNER_LANDMARKS = [point for point in range(17, 68) if point not in (60, 64)]
 
 # Which square around the landmarks is cut the paper leaves open. Ours is 1.6 times as wide as the
 # outer eye corners are apart and begins above the brows. It ends just above the chin, as the named
-# crops do that faces come in: lower down there would be mirrored mouths.
+# crops do that faces come in (within three rows): lower down there would be mirrored mouths.
 _SIDE, _MIDDLE = 1.6, -0.07  # in units of MEAN_FACE; the middle's height, up from its origin
 _INSET = (FACE_SIZE - PATCH_SIZE) // 2
 # rows and columns of the top left pixel: centre first
