@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,23 +46,23 @@ _FLOOR_SIZE = 64  # components
 
 logger = logging.getLogger(__name__)
 
-Normalise = Callable[[Tensor], Tensor]  # faces (N, C, S, S) -> (N, 1 or 3, S, S), both in [0, 1]
-
 
 def expression_folds(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
     """Accuracy over folds by person, with and without the subject's normalised faces.
 
     Four trainings a fold: softmax alone and 2B(N+M)Softmax, each on the faces of the training
     people, and on these and their normalised faces. Folds, seed, first weights and number of steps
-    are the same for all four. Beside them the floors: a constant answer, and pixels.
+    are the same for all four. Beside them the floors: a constant answer, and pixels. A training
+    takes about two minutes of one core, so CK+ a good hour of it.
 
     Raises:
         InstrumentError: the landmark network, which registers the faces, is not at hand.
+        FaceFactorError: fewer people than folds, or no expressions.
     """
     network = load_landmark_network(packaged_instrument("landmarks"))
     tables: list[ResultTable] = []
     for name in suitable(folders, tuple(FOLDS), "expression-folds"):
-        records = _with_expression(READERS[name](folders[name]), folders[name])
+        records = _with_expression(READERS[name](folders[name]), folders[name], FOLDS[name])
         cut_faces = subject.cut(records, network.image_size, network.crop)
         photos = _register(cut_faces.faces, cut_faces.records, network)
         normalised = normalised_faces(subject, cut_faces.records, network)
@@ -226,11 +226,15 @@ def _register(
     return Faces(register(faces, landmarks), list(records))
 
 
-def _with_expression(records: Sequence[FaceRecord], folder: Path) -> list[FaceRecord]:
+def _with_expression(records: Sequence[FaceRecord], folder: Path, folds: int) -> list[FaceRecord]:
     """The labelled records but for neutral ones, which the paper's classes leave out."""
     shown = [record for record in labelled(records) if record.expression != "neutral"]
-    if not shown:
-        raise FaceFactorError(f"{folder}: no photos with an expression to recognise")
+    people = len({record.subject for record in shown})
+    if people < folds:
+        raise FaceFactorError(
+            f"{folder}: photos with an expression of {people} people; {folds} folds by person "
+            f"need {folds} or more"
+        )
     return shown
 
 

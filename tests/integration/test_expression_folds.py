@@ -87,6 +87,13 @@ def test_it_is_for_data_sets_with_folds(quick, tmp_path):
     assert "expression-folds" in PROTOCOLS
 
 
+def test_too_few_people_for_the_folds(ck48, quick, tmp_path, monkeypatch):
+    monkeypatch.setitem(recognition_folds.FOLDS, "ckplus48", 8)
+    weights = save_ipdfer(tmp_path / "model.safetensors")
+    with pytest.raises(FaceFactorError, match="CK48: photos with an expression of 6 people; 8"):
+        evaluate(weights, ["expression-folds"], [f"ckplus48={ck48}"], cache=tmp_path / "cache")
+
+
 def test_nobody_is_trained_and_tested_and_only_training_people_are_normalised(monkeypatch):
     """A face's grey value says who it is; normalised ones are brighter by 100."""
     names = ("anger", "fear", "anger", "fear")
