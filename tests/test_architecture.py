@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
         "perception",
     },
     "instruments": {"stages", "nn", "geometry", "losses", "perception", "data"},
-    "evaluation": {"factors", "editing", "data", "geometry", "perception", "images"},
+    "evaluation": {"factors", "editing", "losses", "data", "geometry", "perception", "images"},
     "photo_edits": {"factors", "editing", "images", "videos", "perception", "geometry"},
     "sheets": {"images", "videos"},
     "abilities": {"factors", "editing", "methods"},

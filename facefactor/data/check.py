@@ -129,7 +129,8 @@ def check_records(
     for done, record in enumerate(records, start=1):
         try:
             short, is_grey = _look_at(record.path)
-            by_content[_content(record.path)].append(record)
+            if record.frame is None:  # frames of one film are no copies of one another
+                by_content[_content(record.path)].append(record)
             tiny += [_printable(record.path)] if short < TINY_PX else []
             grey += is_grey
         except (ValueError, OSError) as error:  # ImageError and VideoError are ValueErrors
