@@ -54,6 +54,7 @@ from facefactor.reconstruction import (
     Skin,
     Surface,
     check_kind,
+    has_mesh,
     reconstruct_face,
 )
 from facefactor.sheets import interpolation_sheet
@@ -478,14 +479,15 @@ def reconstruct(
     `reconstruct_face`.
 
     Raises:
-        FaceFactorError: another suffix, a mesh without `morphable`, several faces asked for, or the
-            model knows no shapes.
+        FaceFactorError: another suffix, a mesh whose mean face is not known, several faces asked
+            for, or the model knows no shapes.
     """
-    check_kind(output, morphable is not None)
+    check_kind(output, has_mesh=True)
     (target,) = _targets([Path(photo)], output, KINDS)
     if face == "all":
         raise FaceFactorError("one face is reconstructed; say largest, or a number")
     network = load(model)
+    check_kind(output, has_mesh(network, morphable, surface))
     found = reconstruct_face(
         network, read_faces(photo, face, network)[0], morphable, surface, texture
     )

@@ -365,7 +365,7 @@ def reconstruct(
     ],
     morphable: Annotated[
         Path | None,
-        typer.Option("--morphable", help="The .npz the model learned from; a mesh needs it."),
+        typer.Option("--morphable", help="The .npz the model learned from."),
     ] = None,
     surface: Annotated[
         Literal["direct", "coefficients"],

@@ -117,6 +117,8 @@ def train(
     choosing, known = known.part(kept_out), known.part(~kept_out)
     _check_landmarks(method, stages, known.landmarks, landmarks)
     labels, shapes = _fitted(stages, known, shown, cache / "labels")
+    if shapes is not None:
+        model.set_mean_face(shapes.neutral, shapes.landmarks68)
     if fresh:
         for old in output.glob("progress-*.safetensors"):
             old.unlink()

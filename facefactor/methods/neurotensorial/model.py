@@ -73,6 +73,8 @@ class NeuroTensorial(nn.Module):
 
     neutral_expression: Tensor
     mean_illumination: Tensor
+    mean_shape: Tensor
+    landmarks: Tensor
 
     def __init__(
         self,
@@ -108,6 +110,9 @@ class NeuroTensorial(nn.Module):
         # a product with zero is zero, so neither is removed by the zero code; training follows them
         self.register_buffer("neutral_expression", torch.zeros(EXPRESSION))
         self.register_buffer("mean_illumination", torch.zeros(ILLUMINATION))
+        # of the morphable model that fitted the training faces, on the grid; 0: none did
+        self.register_buffer("mean_shape", torch.zeros(VERTICES, 3))
+        self.register_buffer("landmarks", torch.zeros(68, dtype=torch.int64))
         self.image_size = image_size
         self._begin_frontal_and_lit()
         self.spec = _spec(image_size)
@@ -170,6 +175,16 @@ class NeuroTensorial(nn.Module):
         """B of codes (Eq. 4): displacements from the mean face, (N, 3, 9375) in cm."""
         features = synthesis(expression, identity)
         return self.shape_core(features).float().view(-1, 3, VERTICES)
+
+    def set_mean_face(self, vertices: Tensor, landmarks: Tensor) -> None:
+        """Keep what shapes are displacements from: vertices (9375, 3) in cm, and which of them are
+        the 68 landmarks."""
+        self.mean_shape.copy_(vertices)
+        self.landmarks.copy_(landmarks)
+
+    def mean_face(self) -> tuple[Tensor, Tensor] | None:
+        """What `set_mean_face` was given, in training; None for untrained weights."""
+        return (self.mean_shape, self.landmarks) if self.mean_shape.any() else None
 
     def frontal(self, identity: Tensor, expression: Tensor, illumination: Tensor | None) -> Tensor:
         """Q of codes (Eq. 2), (N, 3, S, S): the frontal image in [-1, 1], grey 0 around the face.
