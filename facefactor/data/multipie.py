@@ -1,4 +1,4 @@
-"""CMU Multi-PIE (Gross et al., Image and Vision Computing 2010): 337 people, 15 cameras, 18 flashes.
+"""CMU Multi-PIE (Gross et al., Image and Vision Computing 2010): 337 people under 18 flashes.
 
 Folders and names as bob.db.multipie of the Idiap institute walks through the official release:
 
@@ -96,13 +96,13 @@ def multipie_name(path: Path) -> MultiPieName:
         )
     camera = f"{named['camera'][:2]}_{named['camera'][2]}"
     if camera not in CAMERAS:
-        raise DataError(f"{path}: there is no camera {camera}; expected one of {', '.join(CAMERAS)}")
+        raise DataError(
+            f"{path}: there is no camera {camera}; expected one of {', '.join(CAMERAS)}"
+        )
     session, recording = int(named["session"]), int(named["recording"])
     if (session, recording) not in _EXPRESSIONS:
         raise DataError(f"{path}: session {session} has no recording {recording}")
-    return MultiPieName(
-        named["subject"], session, recording, camera, int(named["illumination"])
-    )
+    return MultiPieName(named["subject"], session, recording, camera, int(named["illumination"]))
 
 
 def read_multipie(folder: Path | str, cameras: Collection[str] = CAMERAS) -> list[FaceRecord]:

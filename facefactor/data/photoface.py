@@ -8,7 +8,7 @@ Folders and names as the release's own notes and programs that read it have them
 A session is one passage of a person: four photos within milliseconds, each by another light. Its
 normals do not come along: `generateSNAndZ`, a Matlab function of the release, computes them by
 photometric stereo and leaves `sn.mat` (with px and py), `z.mat` and `albedo.mat` in each session.
-No copy of the release was at hand when this was written: what is read of it is tested on made files.
+No copy of the release was at hand when this was written: its reading is tested on made files.
 """
 
 from __future__ import annotations
@@ -100,15 +100,10 @@ def read_photoface_normals(path: Path | str) -> tuple[NDArray[np.float32], NDArr
     width, height = image_size(photo)
     px, py = _slopes(file, (height, width))
     known: NDArray[np.bool_] = np.isfinite(px) & np.isfinite(py)
-    rows, columns = np.indices(px.shape)
-    normals = np.stack(
-        [
-            _outwards(px, columns, known, file),
-            -_outwards(py, rows, known, file),
-            np.ones_like(px),
-        ],
-        axis=2,
-    )
+    rows = np.arange(height)[:, None] + np.zeros_like(px)
+    columns = np.arange(width) + np.zeros_like(px)
+    to_right, down = _outwards(px, columns, known, file), _outwards(py, rows, known, file)
+    normals = np.stack([to_right, -down, np.ones_like(px)], axis=2)
     normals /= np.linalg.norm(normals, axis=2, keepdims=True)
     return np.where(known[..., None], normals, 0).astype(np.float32), known
 
@@ -150,7 +145,7 @@ def _slopes(file: Path, shape: tuple[int, int]) -> tuple[NDArray[np.float64], ND
 
 
 def _outwards(
-    slope: NDArray[np.float64], place: NDArray[np.int64], known: NDArray[np.bool_], file: Path
+    slope: NDArray[np.float64], place: NDArray[np.float64], known: NDArray[np.bool_], file: Path
 ) -> NDArray[np.float64]:
     """The slope with the sign by which it grows with its place; 0 where it is not known."""
     filled = np.where(known, slope, 0)
