@@ -51,6 +51,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "face_turning": {"factors", "editing", "geometry", "perception", "abilities", "photo_edits"},
     "reconstruction": {"factors", "geometry", "images", "perception"}
     | {"abilities", "photo_edits", "sheets"},
+    "clips": {"factors", "geometry", "images", "perception"}
+    | {"abilities", "photo_edits", "reconstruction"},
     "sweeps": {"factors", "images", "videos", "photo_edits", "sheets"},
     "face_expressions": {"factors", "images", "perception", "geometry", "photo_edits"},
     "face_verification": {"images", "perception", "photo_edits"},
@@ -65,7 +67,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"editing", "perception", "data", "methods", "checkpoints", "training", "geometry"}
     | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"}
     | {"export", "streams", "face_expressions", "face_verification"}
-    | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"},
+    | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"}
+    | {"clips"},
     "cli": {"api"},
     "web": {"api"},
     "__init__": {"api", "factors", "editing", "images"},

@@ -26,7 +26,9 @@ from facefactor.data.listing import (
     match_labels,
 )
 from facefactor.data.mmi import read_mmi
+from facefactor.data.multipie import read_multipie
 from facefactor.data.named_photos import read_kdef, read_sfew
+from facefactor.data.photoface import read_photoface
 from facefactor.data.records import DataError, FaceRecord, Points, Split
 from facefactor.perception.align import crop_points
 
@@ -213,6 +215,8 @@ READERS: dict[str, Reader] = {
     "kdef": read_kdef,
     "sfew": read_sfew,
     "mmi": read_mmi,
+    "multipie": read_multipie,
+    "photoface": read_photoface,
     "folder": read_folder,
     "clips": read_clips,
 }
