@@ -92,6 +92,9 @@ def guess_reader(folder: Path) -> str:
         "ferplus": ["fer2013new.csv"],
         "fer2013": ["fer2013_labels.csv", "fer2013.csv"],
         "lfw": ["pairs.txt", "lfw", "aligned112"],
+        "multipie": ["session01/multiview", "data/session01/multiview"],
+        "photoface": ["PhotofaceDB"],
+        "mmi": ["Sessions"],
     }
     for name, marked in marks.items():
         if any((folder / mark).exists() for mark in marked):
