@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "instruments": {"stages", "nn", "geometry", "losses", "perception", "data"},
     "evaluation": {"factors", "editing", "losses", "data", "geometry", "perception", "images"},
     "photo_edits": {"factors", "editing", "images", "videos", "perception", "geometry"},
+    "neutralising": {"factors", "editing", "geometry", "perception"},
     "sheets": {"images", "videos"},
     "abilities": {"factors", "editing", "methods"},
     "face_lighting": {"factors", "editing", "geometry", "abilities", "photo_edits"},

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facefactor.data.affectnet import read_affectnet
+from facefactor.data.cfeed import read_cfeed
 from facefactor.data.ckplus import read_ckplus, read_ckplus48, read_ckplus_pairs
 from facefactor.data.fer import read_fer2013, read_ferplus
 from facefactor.data.listing import (
@@ -29,6 +30,7 @@ from facefactor.data.mmi import read_mmi
 from facefactor.data.multipie import read_multipie
 from facefactor.data.named_photos import read_kdef, read_sfew
 from facefactor.data.photoface import read_photoface
+from facefactor.data.rafd import read_rafd
 from facefactor.data.records import DataError, FaceRecord, Points, Split
 from facefactor.perception.align import crop_points
 
@@ -213,6 +215,8 @@ READERS: dict[str, Reader] = {
     "ckplus48": read_ckplus48,
     "ckplus-pairs": read_ckplus_pairs,
     "kdef": read_kdef,
+    "rafd": read_rafd,
+    "cfeed": read_cfeed,
     "sfew": read_sfew,
     "mmi": read_mmi,
     "multipie": read_multipie,

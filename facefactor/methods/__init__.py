@@ -12,10 +12,12 @@ from facefactor.methods.facecycle import recipe as facecycle
 from facefactor.methods.ipdfer import recipe as ipdfer
 from facefactor.methods.neurotensorial import recipe as neurotensorial
 from facefactor.methods.nfgan import recipe as nfgan
+from facefactor.methods.stargan import recipe as stargan
 
 METHODS: dict[str, ModuleType] = {
     "facecycle": facecycle,
     "ipdfer": ipdfer,
     "neurotensorial": neurotensorial,
     "nfgan": nfgan,
+    "stargan": stargan,  # the baseline of editing by labels, and a neutraliser; none of the five
 }
