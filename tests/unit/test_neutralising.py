@@ -103,28 +103,14 @@ def test_of_a_wider_crop_the_rest_stays():
     assert (found[..., mask == 0] == faces[..., mask == 0]).all()
 
 
-def test_there_and_back_again_is_the_same_face():
-    """A model that keeps its picture, of another crop: points return to where they were."""
-
-    class Redrawn(Tinted):
-        def neutral(self, name):
-            return torch.tensor([0.5])  # the mean of the faces below, so nothing changes
-
+def test_what_the_model_keeps_returns_to_where_it_was():
+    """A face through another crop and back: its tint changes all over alike, nothing moves."""
     faces = smooth(64)
-    own = Redrawn("facecycle", 64)
-    found = Neutraliser(own, "arcface", 64)(faces)
-    drift = found - faces
-    assert (drift - drift.mean(dim=(2, 3), keepdim=True)).abs().max() < 0.1
-    unmasked = neutraliser_without_mask(own)(faces)
-    inside = Neutraliser(own, "arcface", 64).mask[0, 0] == 1
-    change = (unmasked - faces)[..., inside]
-    assert change.std() < 0.01  # one tint, no shift
-
-
-def neutraliser_without_mask(model):
-    neutraliser = Neutraliser(model, "arcface", 64)
-    neutraliser.mask = torch.ones_like(neutraliser.mask)
-    return neutraliser
+    neutraliser = Neutraliser(Tinted("facecycle", 64), "arcface", 64)
+    inside = neutraliser.mask[0, 0] == 1
+    change = (neutraliser(faces) - faces)[..., inside]
+    assert inside.float().mean() > 0.2
+    assert change.abs().min() > 0.1 and change.std(dim=-1).max() < 0.003
 
 
 def test_gradients_reach_the_faces():

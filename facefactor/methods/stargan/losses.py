@@ -1,7 +1,7 @@
 """Losses only StarGAN uses; the gradient penalty of Eq. 8 is in `losses/gradient_penalty.py`.
 
-Equation numbers are those of Choi et al., CVPR 2018. Images are in [0, 1] here and in [-1, 1] there,
-so differences of pixels count double.
+Equation numbers are those of Choi et al., CVPR 2018. Images are in [0, 1] here and in [-1, 1]
+there, so differences of pixels count double.
 """
 
 from __future__ import annotations

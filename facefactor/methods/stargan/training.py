@@ -1,4 +1,4 @@
-"""The training step of StarGAN: D every time, G after every n_critic-th of D's updates (Sec. 4.2).
+"""The training step of StarGAN: D every time, G after every n_critic-th of D's updates (Sec. 5.3).
 
 Faces without a label take part where their own label is not asked for: both players' L_adv, and
 L_cls of what is drawn of them.
@@ -71,13 +71,9 @@ class StarGANStage(LightningModule):
         self.register_buffer("steps_done", torch.zeros((), dtype=torch.int64))
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        optimizers = [
+        return [
             torch.optim.Adam(network.parameters(), self.schedule.learning_rate, betas=_BETAS)
             for network in (self.model.discriminator, self.model.generator)
-        ]
-        return optimizers, [
-            torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule.factor)
-            for optimizer in optimizers
         ]
 
     def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
@@ -85,7 +81,9 @@ class StarGANStage(LightningModule):
         model, faces = self.model, batch.faces
         labels = self.class_of[batch.expression]
         targets = draw_targets(labels, len(model.classes))
-        of_discriminator, of_generator = _listed(self.optimizers())
+        optimizers: Any = self.optimizers()
+        of_discriminator, of_generator = optimizers
+        self._set_rate(optimizers)
         self.steps_done += 1
         model.average_in(faces)
 
@@ -95,8 +93,6 @@ class StarGANStage(LightningModule):
             drawn = self.generator_terms(faces, labels, targets)
             self._descend(model.generator, of_generator, drawn)
             terms |= drawn
-        for schedule in _listed(self.lr_schedulers()):
-            schedule.step()
         loss = torch.stack([term.detach() for term in terms.values()]).sum()
         self.log("loss", loss, prog_bar=True)
         return loss
@@ -169,8 +165,3 @@ class StarGANStage(LightningModule):
         known = labels >= 0
         right = ((logits.argmax(dim=1) == labels) & known).sum() / known.sum().clamp(min=1)
         self.log("accuracy", right, prog_bar=True)
-
-
-def _listed(found: Any) -> list[Any]:
-    """Lightning gives one optimiser or schedule bare, several as a list."""
-    return found if isinstance(found, list) else [found]
