@@ -344,9 +344,12 @@ def test_a_step_down_lowers_the_sum_of_its_terms(model, terms):
         torch.manual_seed(5)  # where slopes are taken
         return getattr(stage, terms)(faces, labels, targets)
 
-    before = float(sum(found().values()))
+    def total():
+        return sum(term.item() for term in found().values())
+
+    before = total()
     stage._descend(network, torch.optim.SGD(network.parameters(), lr=1e-3), found())
-    assert float(sum(found().values())) < before - 1e-5
+    assert total() < before - 1e-5
 
 
 # The recipe

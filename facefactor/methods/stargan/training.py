@@ -111,16 +111,16 @@ class StarGANStage(LightningModule):
         # D has no normalisation, so real and drawn faces may go together
         scores, logits = model.discriminator(torch.cat([faces, fakes]))
         real, fake = scores.chunk(2)
-        known = logits[: len(faces)]
+        of_faces = logits[: len(faces)]
         draw = torch.rand(len(faces), device=faces.device)
         # slopes are those over images in [-1, 1]
         steepness = gradient_penalty(self._scores, 2 * faces - 1, 2 * fakes - 1, draw)
-        self._watch(known, labels)
+        self._watch(of_faces, labels)
         return {
             "discriminator/adversarial": critic_loss(real, fake),
             "discriminator/penalty": self.weights.penalty * steepness,
             "discriminator/classification": self.weights.classification  # Eq. 2
-            * class_loss(known, labels),
+            * class_loss(of_faces, labels),
         }
 
     def generator_terms(self, faces: Tensor, labels: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -151,6 +151,13 @@ class StarGANStage(LightningModule):
 
     def _one_hot(self, labels: Tensor) -> Tensor:
         return F.one_hot(labels, len(self.model.classes)).float()
+
+    def _set_rate(self, optimizers: Sequence[Optimizer]) -> None:
+        """That of this step, for both: a scheduler would complain that G's pauses."""
+        rate = self.schedule.learning_rate * self.schedule.factor(int(self.steps_done))
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
 
     def _descend(self, network: nn.Module, optimizer: Optimizer, terms: dict[str, Tensor]) -> None:
         """One step of one network on the sum of its terms; the other gets no gradient."""
