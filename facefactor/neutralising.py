@@ -49,8 +49,9 @@ def neutral_faces(model: FaceModel, faces: Tensor) -> Tensor:
 class Neutraliser(nn.Module):
     """`neutral_faces` for faces of any crop and size, (N, 3, S, S) in [0, 1] in and out.
 
-    The model's square is cut out of the given one and put back; where a wider crop shows more than
-    the model sees, the given pixels stay.
+    The model's square is cut out of the given one and put back. Where the given faces show more
+    than the model sees, their pixels stay; where it sees more, it is shown their outermost pixels
+    repeated.
 
     Args:
         model: whose crop and size may be others.

@@ -94,7 +94,7 @@ def test_another_size_of_the_same_crop(size):
 
 
 def test_of_a_wider_crop_the_rest_stays():
-    """`facecycle` is the tighter crop: what it does not show of an `arcface` face is left alone."""
+    """`facecycle` shows less of a forehead than `arcface`: what it does not show is left alone."""
     faces = smooth(64)
     neutraliser = Neutraliser(Normaliser(), "arcface", 64)
     found, mask = neutraliser(faces), neutraliser.mask[0, 0]
@@ -121,11 +121,11 @@ def test_gradients_reach_the_faces():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_that_takes_expressions_off_is_one(method):
-    """LEED's faces, 128 pixels: neutral ones of the same size, for any method's untrained model."""
+    """LEED's faces, `facecycle` at 128 pixels: neutral ones of the same size, for any method's untrained model."""
     torch.manual_seed(0)
     model = METHODS[method].build(METHODS[method].PRESETS["small"]).eval()
     faces = smooth(128, count=1)
     with torch.inference_mode():
-        found = Neutraliser(model, "arcface", 128)(faces)
+        found = Neutraliser(model, "facecycle", 128)(faces)
     assert found.shape == faces.shape and found.isfinite().all()
     assert found.min() >= 0 and found.max() <= 1 and not torch.equal(found, faces)

@@ -43,7 +43,7 @@ _PAPER = Recipe(
     width=64,  # 8.4 M parameters, 10,115 M multiplications a face
     discriminator_width=64,  # 44.8 M and 684 M; a step 30,700 M a face
     image_size=128,
-    crop="arcface",
+    crop="facecycle",  # LEED's
     classes=EXPRESSIONS,  # the eight of RaFD
     weights=Weights(classification=1.0, reconstruction=10.0, penalty=10.0),
     batch_size=16,
