@@ -121,7 +121,7 @@ def test_gradients_reach_the_faces():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_that_takes_expressions_off_is_one(method):
-    """LEED's faces, `facecycle` at 128 pixels: neutral ones of the same size, for any method's untrained model."""
+    """LEED's faces, 128 pixels: neutral ones of the same size, by any method's untrained model."""
     torch.manual_seed(0)
     model = METHODS[method].build(METHODS[method].PRESETS["small"]).eval()
     faces = smooth(128, count=1)
