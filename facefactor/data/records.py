@@ -61,6 +61,10 @@ class FaceRecord:
     stretch: bool = False  # the data set's alignment stretched faces; undo it by an affine map
     clip: str | None = None  # frames of one clip show one person
     split: Split | None = None  # where the data set itself puts it
+    glasses: bool | None = None  # None: unknown
+    # Where the light comes from, as the data set counts: azimuth and elevation in degrees, both 0
+    # from the camera. None: unknown, or from all around.
+    light: tuple[float, float] | None = None
 
 
 def of_split(records: Iterable[FaceRecord], split: Split) -> list[FaceRecord]:
