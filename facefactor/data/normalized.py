@@ -121,7 +121,7 @@ class NormalizedPairs(Dataset[NormalizedBatch]):
         self.seed = seed
         self.known_light = np.array([record.light is not None for record in records], bool)
         self.move = RandomAffine(
-            degrees=3, translate=(0.02, 0.02), scale=(0.95, 1.05), padding_mode="border"
+            degrees=3, translate=(0.02, 0.02), scale=(0.95, 1.05), padding_mode="border", p=1.0
         )
         self.jitter = ColorJiggle(0.1, 0.1, 0.1, 0.02, p=0.8)
 

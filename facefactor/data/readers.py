@@ -94,7 +94,9 @@ def _celeba_glasses(folder: Path) -> dict[str, bool]:
     glasses = {}
     for number, (name, *values) in enumerate(filter(None, lines), start=3):
         if len(values) != len(names) or values[column] not in ("1", "-1"):
-            raise DataError(f"{file}, line {number}: expected a name and {len(names)} times 1 or -1")
+            raise DataError(
+                f"{file}, line {number}: expected a name and {len(names)} times 1 or -1"
+            )
         glasses[name] = values[column] == "1"
     return glasses
 

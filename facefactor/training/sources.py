@@ -284,9 +284,7 @@ def normalized_samples(
             "faces; give a share inside (0, 1), or only one of --data and --morphable"
         )
     rest = batch_size - of_rendered
-    return MixedNormalized(
-        NormalizedPairs(known.faces, known.records, who, rest, seed), rendered
-    )
+    return MixedNormalized(NormalizedPairs(known.faces, known.records, who, rest, seed), rendered)
 
 
 def check_landmarks(
