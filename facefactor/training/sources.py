@@ -12,31 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.data import Dataset
 
-from facefactor import checkpoints
 from facefactor.data.crops import Detect, crop_faces
-from facefactor.data.frontal_neutral import Judges, frontal_neutral, judge_faces
 from facefactor.data.held_out import hold_out_people, hold_out_photos
 from facefactor.data.landmarks import crop_landmarks, landmarks_file, read_landmarks
-from facefactor.data.normalized import (
-    RENDERED_SHARE,
-    TARGET_ANGLE,
-    MixedNormalized,
-    Normalized,
-    NormalizedPairs,
-    RenderedNormalized,
-    find_targets,
-)
 from facefactor.data.pseudolabels import PseudoLabels, pseudo_labels
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord
-from facefactor.data.samples import NormalizedBatch
 from facefactor.data.synthetic import FaceRenderer, synthetic_faces
 from facefactor.factors import ModelSpec
 from facefactor.geometry.morphable import MorphableModel, MorphableModelError, read_morphable
 from facefactor.geometry.uv_grid import resample
-from facefactor.perception.packaged import packaged_landmarks
 from facefactor.stages import Stage
 from facefactor.training.run import TrainingError
 
@@ -75,7 +61,7 @@ def training_faces(
         if name not in READERS:
             raise DataError(f"no reader {name!r}; there are {', '.join(READERS)}")
         listed = [record for record in READERS[name](folder) if record.split in (None, "train")]
-        cut = crop_faces(listed, crop, size, cache, _detect(listed))
+        cut = crop_faces(listed, crop, size, cache, detector_for(listed))
         kept, people = hold_out_people(cut.records)
         strangers = set(people)
         rows = np.array([record not in strangers for record in cut.records])
@@ -87,7 +73,7 @@ def training_faces(
     return TrainingFaces(np.concatenate(faces), records, np.concatenate(points), held_out)
 
 
-def _detect(records: Sequence[FaceRecord]) -> Detect | None:
+def detector_for(records: Sequence[FaceRecord]) -> Detect | None:
     """A face detector, if some data set does not tell where its faces are."""
     if all(record.points is not None for record in records):
         return None
@@ -120,10 +106,8 @@ def check_sources(
     stages: Sequence[Stage],
     data: Mapping[str, Path],
     landmarks: Path | None,
-    morphable: Path | None,
 ) -> None:
-    """TrainingError if there is nothing to learn from, photos that no stage looks at, or a data set
-    that is for measuring."""
+    """TrainingError if there is nothing to learn from, or photos that no stage looks at."""
     kinds = {stage.samples for stage in stages}
     if kinds == {"rendered"} and (data or landmarks):
         given = f"--data {next(iter(data))}" if data else "--landmarks"
@@ -134,17 +118,6 @@ def check_sources(
     if kinds - {"rendered", "normalized"} and not data:
         raise TrainingError(
             f"{method} learns from photos; name a folder of them (--data READER=FOLDER)"
-        )
-    if "normalized" in kinds and not data and morphable is None:
-        raise TrainingError(
-            f"{method} learns from photos of people of whom one is frontal and neutral, or from "
-            "rendered faces; name a folder (--data READER=FOLDER), a morphable model (--morphable "
-            "FILE) or both"
-        )
-    if "normalized" in kinds and "lfw" in data:
-        raise TrainingError(
-            f"what {method} does to faces is measured on LFW, so it must not learn from it; leave "
-            "--data lfw out"
         )
 
 
@@ -222,69 +195,6 @@ def fitted_labels(
 
 def _tell_fitted(done: int, total: int) -> None:
     logger.info("fitted %d of %d faces", done, total)
-
-
-def packaged_judges() -> Judges:
-    """The networks that come with the package: landmarks, and the expressions of IPD-FER."""
-    expressions: Any = checkpoints.build_model(checkpoints.weights_file("ipdfer"))
-    return Judges(packaged_landmarks(), expressions)
-
-
-def normalized_targets(
-    stages: Sequence[Stage], known: TrainingFaces, spec: ModelSpec, cache: Path
-) -> Normalized | None:
-    """Which of the faces are frontal and neutral, and whose; None if no stage asks, or no photos.
-
-    Raises:
-        DataError: nobody is known to have such a face; a photo cannot be cut for the networks that
-            tell.
-    """
-    if not known.records or all(stage.samples != "normalized" for stage in stages):
-        return None
-    judges, faces = packaged_judges(), known.faces
-    if (judges.crop, judges.image_size) != (spec.crop, spec.image_size):
-        cut = crop_faces(
-            known.records, judges.crop, judges.image_size, cache, _detect(known.records)
-        )
-        if cut.failures:
-            path, reason = cut.failures[0]
-            raise DataError(f"{path}: {reason}; its pose and expression are needed")
-        faces = cut.faces
-    seen = judge_faces(faces, judges, cache / "labels", _tell_judged)
-    who = find_targets(known.records, frontal_neutral(known.records, seen, TARGET_ANGLE))
-    logger.info("%s", who)
-    return who
-
-
-def _tell_judged(done: int, total: int) -> None:
-    logger.info("looked at %d of %d faces", done, total)
-
-
-def normalized_samples(
-    known: TrainingFaces,
-    who: Normalized | None,
-    renderer: FaceRenderer | None,
-    batch_size: int,
-    seed: int,
-    recipe: Any,
-) -> Dataset[NormalizedBatch]:
-    """Batches of photos, of rendered faces, or of both: then the recipe's `rendered_share`, a
-    quarter where it says nothing, of each batch is rendered."""
-    share = getattr(recipe, "rendered_share", RENDERED_SHARE)
-    of_rendered = batch_size if who is None else max(1, round(share * batch_size))
-    if renderer is None:
-        assert who is not None  # `check_sources` wants one of the two
-        return NormalizedPairs(known.faces, known.records, who, batch_size, seed)
-    rendered = RenderedNormalized(renderer, PEOPLE, of_rendered, seed)
-    if who is None:
-        return rendered
-    if not 0 < share < 1 or of_rendered == batch_size:
-        raise TrainingError(
-            f"rendered_share={share} of batches of {batch_size} leaves out photos or rendered "
-            "faces; give a share inside (0, 1), or only one of --data and --morphable"
-        )
-    rest = batch_size - of_rendered
-    return MixedNormalized(NormalizedPairs(known.faces, known.records, who, rest, seed), rendered)
 
 
 def check_landmarks(

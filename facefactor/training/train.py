@@ -35,14 +35,13 @@ from facefactor.training.sources import (
     check_sources,
     fitted_labels,
     make_renderer,
-    normalized_samples,
-    normalized_targets,
     read_model,
     rendered_only,
     training_faces,
     validation_rows,
     variety,
 )
+from facefactor.training.targets import check_normalized, normalized_samples, normalized_targets
 
 __all__ = ["CACHE", "TrainingFaces", "change_settings", "train", "training_faces"]
 
@@ -108,7 +107,8 @@ def train(
     spec = getattr(model, "spec", None)  # an instrument has none: it separates nothing
     wanted = spec or model
     stages = recipes.stages(recipe, model, instrument)
-    check_sources(method, preset, stages, data, landmarks, morphable)
+    check_sources(method, preset, stages, data, landmarks)
+    check_normalized(method, recipe, stages, data, morphable)
     shown = read_model(method, recipe, stages, morphable)
     renderer = make_renderer(stages, shown, morphable, wanted)
     if data:

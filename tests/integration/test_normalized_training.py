@@ -22,7 +22,7 @@ from facefactor.factors import Factors, FactorSpec, ModelSpec
 from facefactor.geometry.morphable import write_morphable
 from facefactor.methods import METHODS
 from facefactor.stages import Stage
-from facefactor.training import sources
+from facefactor.training import targets
 from facefactor.training.run import TrainingError
 from facefactor.training.train import train
 from tests.made_folders import write
@@ -90,7 +90,7 @@ def seen(monkeypatch):
         stages=stages,
     )
     monkeypatch.setitem(METHODS, "toy", toy)
-    monkeypatch.setattr(sources, "packaged_judges", bright_judges)
+    monkeypatch.setattr(targets, "packaged_judges", bright_judges)
     return batches
 
 
@@ -150,10 +150,15 @@ def test_rendered_faces_alone_and_both(seen, celeba, talker, tmp_path, monkeypat
     assert seen[-1].faces.shape == (4, 3, SIZE, SIZE)
     for share, message in (("0", "leaves out photos or"), ("1.5", "inside"), ("0.9", "leaves")):
         with pytest.raises(TrainingError, match=f"rendered_share={share}.*{message}"):
-            changes = {"rendered_share": share}
             train(
-                "toy", photos, tmp_path / share, morphable=talker, cache=tmp_path, changes=changes
+                "toy",
+                photos,
+                tmp_path / share,
+                changes={"rendered_share": share},
+                morphable=talker,
+                cache=tmp_path,
             )
+        assert not (tmp_path / share).exists()
 
 
 def test_other_targets_are_another_run(seen, celeba, tmp_path, monkeypatch):
@@ -163,7 +168,7 @@ def test_other_targets_are_another_run(seen, celeba, tmp_path, monkeypatch):
     assert len(json.loads((run / "settings.json").read_text())["targets"]) == 64
     train("toy", {"celeba": celeba}, run, cache=tmp_path)  # done: nothing to do
     assert len(seen) == 3
-    monkeypatch.setattr(sources, "packaged_judges", lambda: bright_judges(at=0.1))
+    monkeypatch.setattr(targets, "packaged_judges", lambda: bright_judges(at=0.1))
     with pytest.raises(TrainingError, match=r"other settings \(targets\)"):
         train("toy", {"celeba": celeba}, run, cache=tmp_path)
 
@@ -173,7 +178,7 @@ def test_what_is_missing_and_what_is_for_measuring_is_said(seen, celeba, tmp_pat
         train("toy", {}, tmp_path / "run")
     with pytest.raises(TrainingError, match="measured on LFW, so it must not learn from it"):
         train("toy", {"celeba": celeba, "lfw": tmp_path}, tmp_path / "run")
-    monkeypatch.setattr(sources, "packaged_judges", lambda: bright_judges(at=0.99))
+    monkeypatch.setattr(targets, "packaged_judges", lambda: bright_judges(at=0.99))
     with pytest.raises(DataError, match="none of .* known people .* has a frontal neutral face"):
         train("toy", {"celeba": celeba}, tmp_path / "run", cache=tmp_path)
     assert not (tmp_path / "run").exists() and not seen
@@ -227,9 +232,7 @@ def test_the_command_says_how_many(tmp_path, monkeypatch, capsys, failed, code):
             + ["--angle", "10"]
         )
     assert exit.value.code == code
-    assert (
-        asked["reader"] == "kdef" and asked["max_angle"] == 10 and str(asked["folder"]) == "faces"
-    )
+    assert (str(asked["folder"]), asked["reader"], asked["max_angle"]) == ("faces", "kdef", 10)
     told = capsys.readouterr()
     assert told.out == "4 of 9 photos are frontal and neutral, of 3 people\nlist.csv\n"
     assert ("no face found" in told.err) == bool(failed)
