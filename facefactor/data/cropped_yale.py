@@ -51,5 +51,7 @@ def read_cropped_yale(folder: Path | str) -> list[FaceRecord]:
                 "light in degrees)"
             )
         light = float(named["azimuth"]), float(named["elevation"])
-        records.append(FaceRecord(path, named["subject"], "neutral", points, light=light))
+        records.append(
+            FaceRecord(path, named["subject"], "neutral", points, frontal=True, light=light)
+        )
     return records

@@ -61,6 +61,7 @@ class FaceRecord:
     stretch: bool = False  # the data set's alignment stretched faces; undo it by an affine map
     clip: str | None = None  # frames of one clip show one person
     split: Split | None = None  # where the data set itself puts it
+    frontal: bool | None = None  # taken from straight ahead; None: unknown
     glasses: bool | None = None  # None: unknown
     # Where the light comes from, as the data set counts: azimuth and elevation in degrees, both 0
     # from the camera. None: unknown, or from all around.

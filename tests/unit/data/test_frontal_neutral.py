@@ -58,6 +58,17 @@ def test_a_head_may_be_off_by_the_angle_either_way_and_no_more():
     assert wider.tolist() == [True] * 5 + [False]
 
 
+def test_where_a_photo_was_taken_from_counts_and_yaw_is_looked_at_all_the_same():
+    head = {"yaw": [0, 0, 7], "pitch": [0, 9, 0]}
+    told = [
+        frontal_neutral(records(3, frontal=frontal), seen(3, **head)).tolist()
+        for frontal in (None, True, False)
+    ]
+    assert told == [[True, False, False], [True, True, False], [False] * 3]
+    unknown = seen(1, pitch=np.nan)
+    assert not frontal_neutral(records(1), unknown).any()
+
+
 def test_what_the_data_set_says_of_an_expression_goes_before_what_is_seen():
     for label, expected in ((None, [True, True, False]), ("neutral", [True] * 3)):
         found = frontal_neutral(records(3, expression=label), seen(3, neutral=[0.9, 0.41, 0.39]))
@@ -73,6 +84,8 @@ def test_blurred_faces_faces_with_glasses_and_faces_lit_from_aside_are_none():
     told = [frontal_neutral(records(2, glasses=glasses), seen(2, under_eyes=[0.9, 0.6])).tolist()
             for glasses in (None, False, True)]  # fmt: skip
     assert told == [[True, False], [True, True], [False, False]]
+    assert frontal_neutral(records(1, frontal=True), seen(1, under_eyes=0.6)).all()  # a shadow
+    assert not frontal_neutral(records(1, frontal=True, glasses=True), seen(1)).any()
     for light, expected in (
         (None, True), ((0.0, 0.0), True), ((-10.0, 10.0), True), ((0.0, 20.0), False),
         ((-15.0, 0.0), False),

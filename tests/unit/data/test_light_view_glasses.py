@@ -1,4 +1,4 @@
-"""Extended Yale B, cropped: names that hold the light; and who wears glasses in CelebA."""
+"""What readers know of light, view and glasses: Extended Yale B, KDEF, CelebA."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_names_hold_person_and_light(tmp_path):
         ("yaleB01", (-35.0, 65.0)),
         ("yaleB39", (110.0, -20.0)),
     ]
-    assert {record.expression for record in records} == {"neutral"}
+    assert {(record.expression, record.frontal) for record in records} == {("neutral", True)}
     assert {record.points for record in records} == {CROPPED_YALE_POINTS[168, 192]}
 
 
@@ -94,3 +94,13 @@ def test_attributes_broken(tmp_path, text, message):
     write(tmp_path / "list_attr_celeba.txt", text)
     with pytest.raises(DataError, match=message):
         read_celeba(tmp_path)
+
+
+# What KDEF's names say of the camera
+
+
+def test_kdef_views_say_which_photos_are_frontal(tmp_path):
+    for view in ("FL", "HL", "S", "HR", "FR"):
+        draw(tmp_path / f"AF01NE{view}.JPG")
+    known = {record.path.stem[6:]: record.frontal for record in READERS["kdef"](tmp_path)}
+    assert known == {"FL": False, "HL": False, "S": True, "HR": False, "FR": False}
