@@ -164,7 +164,7 @@ class RenderedNormalized(Dataset[NormalizedBatch]):
 
     Faces are turned by up to 52.5 degrees of yaw, under any light, with any expression; targets
     have the same skin and ground, no expression, look into the camera and are lit evenly. Guides
-    are such faces of others.
+    are the targets of others in the batch: to render more would cost as much as to train on them.
 
     Args:
         people: how many there are; numbers from there on are people who are never seen.
@@ -180,18 +180,15 @@ class RenderedNormalized(Dataset[NormalizedBatch]):
 
     def __getitem__(self, step: int) -> NormalizedBatch:
         draw = np.random.default_rng((self.seed, 0, step))
-        scenes, others = self._scenes(draw), self._scenes(draw)
-        return NormalizedBatch(
-            *(
-                _images(self.renderer.render(shown).faces)
-                for shown in (scenes, normalized_scenes(scenes), normalized_scenes(others))
-            )
-        )
-
-    def _scenes(self, draw: np.random.Generator) -> Scenes:
         subjects = draw.integers(self.people, size=self.batch_size).tolist()
-        model = self.renderer.model
-        return draw_scenes(subjects, draw, model, self.seed, yaw_spread=_YAW_SPREAD, plain=False)
+        scenes = draw_scenes(
+            subjects, draw, self.renderer.model, self.seed, yaw_spread=_YAW_SPREAD, plain=False
+        )
+        faces, targets = (
+            _images(self.renderer.render(shown).faces)
+            for shown in (scenes, normalized_scenes(scenes))
+        )
+        return NormalizedBatch(faces, targets, guides=targets.roll(1, 0))
 
 
 class MixedNormalized(Dataset[NormalizedBatch]):
