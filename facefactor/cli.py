@@ -559,6 +559,27 @@ def data_check(
         typer.echo(f"{name}: {value}")
 
 
+@data_app.command("frontal-neutral")
+def data_frontal_neutral(
+    folder: Annotated[Path, typer.Argument(help="The folder of the data set.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it; .csv.")],
+    reader: Annotated[str, typer.Option("--reader", "-r", help="How it is laid out.")] = "auto",
+    angle: Annotated[
+        float, typer.Option("--angle", min=0, help="Degrees of yaw and pitch, either way.")
+    ] = 5.0,
+) -> None:
+    """List which photos are frontal, neutral and sharp."""
+    from facefactor import api
+
+    with _progress("look") as progress:
+        found = api.find_frontal_neutral(
+            folder, output, reader=reader, max_angle=angle, progress=progress
+        )
+    people = f", of {found.people} people" if found.people else ""
+    typer.echo(f"{found.found} of {found.photos} photos are frontal and neutral{people}")
+    _finish(Outcome((found.table,), found.failed))
+
+
 @data_app.command("morphable")
 def data_morphable(
     folder: Annotated[Path, typer.Argument(help="A folder of ICT-FaceKit, or its FaceXModel.")],
