@@ -182,7 +182,7 @@ def frontalize(
 
 @app.command()
 def transfer(
-    target: Annotated[str, typer.Argument(help="The photo or video that is changed.")],
+    target: Annotated[str, typer.Argument(help="The photo that is changed.")],
     source: Annotated[
         str, typer.Option("--from", metavar="SOURCE", help="The photo or video to take from.")
     ],
@@ -195,7 +195,7 @@ def transfer(
     face: Face = "largest",
     raw: Raw = False,
 ) -> None:
-    """One face with another's expression, or any other factor."""
+    """One face with another's expression, or any other factor; a video's make a film."""
     from facefactor import api
 
     with _progress("transfer") as progress:
@@ -357,11 +357,14 @@ def pose(
 
 @app.command()
 def reconstruct(
-    photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A photo.")],
+    photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A photo, or a video.")],
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="A mesh (.glb, .obj, .ply), numbers (.npz), pictures (.png)."
+            "--output",
+            "-o",
+            help="A mesh (.glb, .obj, .ply), numbers (.npz), pictures (.png); of a video a folder "
+            "of meshes, or .npz.",
         ),
     ],
     morphable: Annotated[
@@ -369,22 +372,42 @@ def reconstruct(
         typer.Option("--morphable", help="The .npz the model learned from."),
     ] = None,
     surface: Annotated[
-        Literal["direct", "coefficients"],
+        Literal["direct", "coefficients"] | None,
         typer.Option(help="The mesh: the model's own, or the morphable one of its coefficients."),
-    ] = "direct",
+    ] = None,
     texture: Annotated[
         Literal["photo", "albedo"],
         typer.Option(help="The photo's own pixels, or the model's skin without light."),
     ] = "photo",
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template",
+            metavar="PHOTO",
+            help="Whose face shows a video's expressions; the mean face of --morphable if none.",
+        ),
+    ] = None,
     model: Model = "neurotensorial",
     face: Face = "largest",
 ) -> None:
-    """The face in three dimensions: mesh, normals, albedo, light, coefficients."""
+    """The face in three dimensions: mesh, normals, albedo, light, coefficients.
+
+    Of a video: a face that moves as the one in it.
+    """
     from facefactor import api
 
-    outcome = api.reconstruct(
-        photo, output, morphable, surface=surface, texture=texture, model=model, face=face
-    )
+    with _progress("reconstruct") as progress:
+        outcome = api.reconstruct(
+            photo,
+            output,
+            morphable,
+            surface=surface,
+            texture=texture,
+            model=model,
+            face=face,
+            template=template,
+            progress=progress,
+        )
     _finish(outcome)
 
 
@@ -465,8 +488,8 @@ def evaluate(
             "--protocol",
             "-p",
             help="expression-probe, expression-map-probe, head-pose, verification, "
-            "neutral-consistency, motion, recognition, recognition-by-yaw, leakage, "
-            "codes-picture, synthesis. Repeatable; the last two need --output.",
+            "neutral-consistency, motion, recognition, recognition-by-yaw, expression-folds, "
+            "leakage, codes-picture, synthesis. Repeatable; the last two need --output.",
         ),
     ],
     dataset: Annotated[

@@ -179,12 +179,12 @@ def reconstruct_face(
     displacement = solid.shape(factors["identity"], factors["expression"])[0].mT.contiguous()
     mesh, seen = None, None
     if source is not None:
-        _check_modes(solid, source, morphable, identity, expression)
+        check_modes(solid, source, morphable, identity, expression)
     shape = _own_shape(solid, displacement)
     if source is not None and surface == "direct":
         shape = _grid_shape(source, displacement)
     elif surface == "coefficients":
-        shape = source and _modal_shape(source, identity, expression)
+        shape = None if source is None else _modal_shape(source, identity, expression)
     if shape is not None:
         points = points_in_photo(shape.vertices, shape.landmarks68, rotation, face)
         picture, points = _picture(face.photo, drawn.albedo, placement, points, texture)
@@ -281,14 +281,15 @@ def sheet(found: Reconstruction) -> Photo:
     return stack(rows)
 
 
-def _check_modes(
+def check_modes(
     model: SolidModel,
     source: MorphableModel,
     name: str | Path | MorphableModel | None,
     identity: Tensor,
     expression: Tensor,
 ) -> None:
-    """A morphable model with other modes is not the one these weights learned from."""
+    """Raise FaceFactorError when a morphable model has not the modes that coefficients (N, I) and
+    (N, E) are of: it is not the one these weights learned from."""
     has = len(source.identity), len(source.expression)
     needs = identity.shape[1], expression.shape[1]
     if has != needs:

@@ -25,7 +25,10 @@ from facefactor.data.listing import (
     label_file,
     match_labels,
 )
+from facefactor.data.mmi import read_mmi
+from facefactor.data.multipie import read_multipie
 from facefactor.data.named_photos import read_kdef, read_sfew
+from facefactor.data.photoface import read_photoface
 from facefactor.data.records import DataError, FaceRecord, Points, Split
 from facefactor.perception.align import crop_points
 
@@ -211,6 +214,9 @@ READERS: dict[str, Reader] = {
     "ckplus-pairs": read_ckplus_pairs,
     "kdef": read_kdef,
     "sfew": read_sfew,
+    "mmi": read_mmi,
+    "multipie": read_multipie,
+    "photoface": read_photoface,
     "folder": read_folder,
     "clips": read_clips,
 }

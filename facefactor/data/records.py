@@ -60,6 +60,8 @@ class FaceRecord:
     points: Points | None = None
     stretch: bool = False  # the data set's alignment stretched faces; undo it by an affine map
     clip: str | None = None  # frames of one clip show one person
+    frame: int | None = None  # where `path` is a film: which of its frames, from 0
+    quarter_turns: int = 0  # clockwise, that make that frame upright
     split: Split | None = None  # where the data set itself puts it
 
 
@@ -127,7 +129,8 @@ def split_hash(records: Iterable[FaceRecord]) -> str:
     lines = sorted(
         "\t".join(
             [
-                record.path.relative_to(root).as_posix(),
+                record.path.relative_to(root).as_posix()
+                + ("" if record.frame is None else f"#{record.frame}"),
                 record.subject or "",
                 record.expression or "",
             ]

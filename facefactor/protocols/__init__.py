@@ -17,6 +17,7 @@ from facefactor.protocols.leakage import leakage
 from facefactor.protocols.neutral import motion_asked_for, neutral_faces
 from facefactor.protocols.pictures import codes_picture, synthesis
 from facefactor.protocols.recognition import recognition, recognition_by_yaw
+from facefactor.protocols.recognition_folds import expression_folds
 from facefactor.protocols.subject import CACHE, Encode, Findings, Subject
 
 __all__ = ["CACHE", "PICTURES", "PROTOCOLS", "Encode", "Findings", "Subject", "evaluate"]
@@ -31,6 +32,7 @@ PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], Findings]] = {
     "motion": motion_asked_for,
     "recognition": recognition,
     "recognition-by-yaw": recognition_by_yaw,
+    "expression-folds": expression_folds,
     "leakage": leakage,
     "codes-picture": codes_picture,
     "synthesis": synthesis,

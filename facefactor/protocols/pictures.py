@@ -51,7 +51,7 @@ def synthesis(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findi
 
     Of people held out of training; of RAF-DB, whose people are unknown, test faces.
     """
-    _check_draws(subject)
+    check_draws(subject)
     pictures = {}
     for name in suitable(folders, ("rafdb", "celeba", "kdef", "lfw"), "synthesis"):
         cut = subject.cut(_one_photo_each(READERS[name](folders[name]), seed))
@@ -86,7 +86,7 @@ def _one_photo_each(records: list[FaceRecord], seed: int) -> list[FaceRecord]:
     return some(photos, _PEOPLE, seed)
 
 
-def _check_draws(subject: Subject) -> None:
+def check_draws(subject: Subject) -> None:
     """FaceFactorError unless the decoder was trained."""
     weights = getattr(build_recipe(subject.header), "weights", None)
     if not getattr(weights, "draw", True):
