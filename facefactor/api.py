@@ -27,7 +27,7 @@ from facefactor.data.check import DataReport, check_folder, guess_reader
 from facefactor.data.frontal_neutral import FrontalNeutralList, Judges, list_frontal_neutral
 from facefactor.data.listing import existing_folder
 from facefactor.data.readers import READERS
-from facefactor.demo import write_demo
+from facefactor.demo import write_demo, write_light_demo
 from facefactor.doctor import Check, examine, instruments
 from facefactor.errors import FaceFactorError
 from facefactor.export import Parity, export_onnx
@@ -838,9 +838,13 @@ def verify_models() -> list[Check]:
     return checks + instruments()
 
 
-def demo(output: Path, model: str = "facecycle") -> Path:
-    """Edit two public-domain portraits into one sheet, `demo.png` in the folder `output`."""
-    return write_demo(output, load(model))
+def demo(output: Path) -> list[Path]:
+    """Two public-domain portraits edited by the packaged models, in the folder `output`: the sheets
+    `demo.png` and `light.png`, and a mesh of each."""
+    return [
+        *write_demo(output, load("facecycle")),
+        *write_light_demo(output, load("neurotensorial")),
+    ]
 
 
 def doctor() -> list[Check]:

@@ -90,10 +90,11 @@ def _options(
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="A folder.")] = Path("demo"),
 ) -> None:
-    """Edit two portraits that come with the install; one sheet."""
+    """Edit two portraits that come with the install: sheets, and a mesh of each."""
     from facefactor import api
 
-    typer.echo(api.demo(output))
+    for path in api.demo(output):
+        typer.echo(path)
 
 
 @app.command()

@@ -60,7 +60,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "batch": {"factors", "perception", "streams", "face_expressions"},
     "protocols": {"factors", "editing", "images", "perception", "data"}
     | {"methods", "checkpoints", "evaluation"},
-    "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"},
+    "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}
+    | {"face_lighting", "face_turning", "reconstruction"},
     "doctor": {"checkpoints", "perception", "images"},
     "export": {"factors", "checkpoints", "photo_edits", "demo"},
     "api": VOCABULARY
