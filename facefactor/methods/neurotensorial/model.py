@@ -20,6 +20,7 @@ from facefactor.factors import FactorName, Factors, FactorSpec, ModelSpec
 from facefactor.geometry.lighting import shading
 from facefactor.geometry.rotations import nearest_rotation
 from facefactor.methods.neurotensorial.formation import compose, facing_normals, light_up
+from facefactor.methods.neurotensorial.motion import five_points, in_square, mesh_flow
 from facefactor.methods.neurotensorial.networks import (
     Encoder,
     UnpoolingDecoder,
@@ -246,6 +247,27 @@ class NeuroTensorial(nn.Module):
         raise ValueError(
             f"neurotensorial has no neutral {name}; it has one for expression, pose, illumination"
         )
+
+    def edit_flow(self, before: Factors, after: Factors) -> Tensor:
+        """Flow that takes the photo's own pixels to the edited face, (N, 2, S, S): the motion of
+        the mesh, see `motion.py`. Weights that do not know the mean face move nothing."""
+        known = self.mean_face()
+        if known is None:
+            count = len(before["pose"])
+            return self.mean_shape.new_zeros(count, 2, self.image_size, self.image_size)
+        mean, landmarks = known
+        heads = [
+            (
+                mean + self.shape(codes["identity"], codes["expression"]).mT,
+                nearest_rotation(as_matrix(codes["pose"])),
+            )
+            for codes in (before, after)
+        ]
+        like = five_points(*heads[0], landmarks)
+        points = [
+            in_square(*head, landmarks, like, self.spec.crop, self.image_size) for head in heads
+        ]
+        return mesh_flow(points[0], points[1], self.image_size)
 
     def frontal_face(self, factors: Factors) -> Tensor:
         """The face seen from the front, (N, 3, S, S) in [0, 1], mid-grey around it."""
