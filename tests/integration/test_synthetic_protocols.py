@@ -37,7 +37,7 @@ def weights(tmp_path_factory):
 
 
 def test_truth_floors_and_rivals(weights, morphable, tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic, "PEOPLE", 2)
+    monkeypatch.setattr(synthetic, "PEOPLE", 1)
     tables = evaluate(
         weights, ["synthetic-truth"], [], tmp_path, cache=tmp_path / "cache", morphable=morphable
     )
@@ -50,15 +50,15 @@ def test_truth_floors_and_rivals(weights, morphable, tmp_path, monkeypatch):
         "fit to the landmarks found",
         "fit to the true landmarks",
     ]
-    assert {table.n for table in tables} == {16} and {table.seed for table in tables} == {0}
+    assert {table.n for table in tables} == {8} and {table.seed for table in tables} == {0}
     assert rows["fit to the landmarks found"].instruments == ("landmarks",)
     assert "--morphable FILE" in tables[0].command
     fitted, mean = rows["fit to the true landmarks"], rows["mean of the truths"]
     for metric in ("normals", "rotation", "mesh, 68 landmarks"):
-        assert fitted[metric] < 0.8 * mean[metric], metric
+        assert fitted[metric] < 0.9 * mean[metric], metric
     assert fitted["rotation"] < 4
     assert rows["neurotensorial"]["normals"] > 0
-    assert json.loads((tmp_path / "results.json").read_text())[0]["dataset"].startswith("16 rend")
+    assert json.loads((tmp_path / "results.json").read_text())[0]["dataset"].startswith("8 rend")
     picture = read_photo(tmp_path / "synthetic-normals.png")
     assert picture.shape[0] > 8 * 140  # two rows of faces and normals, and six who tell
 
