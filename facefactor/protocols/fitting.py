@@ -162,7 +162,8 @@ def label_sheet(
     source: MorphableModel,
     title: str,
 ) -> Photo:
-    """What labels say of ten faces, from the one turned furthest left to the one furthest right."""
+    """What labels say of ten faces, from the one whose nose points furthest to the image's right to
+    the one furthest to its left."""
     yaw = yaw_pitch_roll(torch.from_numpy(labels.rotation))[:, 0]
     order = yaw.argsort()[: int(yaw.isfinite().sum())]  # NaN come last
     rows = order[torch.linspace(0, len(order) - 1, min(_SHOWN, len(order))).long()].numpy()
@@ -183,7 +184,7 @@ def label_sheet(
             "normals": normals_as_photos(normals, mask),
             "mask": face_to_photo(pictures * (0.25 + 0.75 * mask)),
             "shading by its light": face_to_photo(shading(normals, light) / _BRIGHTEST * mask),
-            "lit from the left": face_to_photo(relit / _BRIGHTEST * mask),
+            "lit from image's left": face_to_photo(relit / _BRIGHTEST * mask),
         },
         title,
     )
