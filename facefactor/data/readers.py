@@ -13,6 +13,7 @@ from pathlib import Path
 
 from facefactor.data.affectnet import read_affectnet
 from facefactor.data.ckplus import read_ckplus, read_ckplus48, read_ckplus_pairs
+from facefactor.data.cropped_yale import read_cropped_yale
 from facefactor.data.fer import read_fer2013, read_ferplus
 from facefactor.data.listing import (
     existing_folder,
@@ -211,6 +212,7 @@ READERS: dict[str, Reader] = {
     "ckplus-pairs": read_ckplus_pairs,
     "kdef": read_kdef,
     "sfew": read_sfew,
+    "croppedyale": read_cropped_yale,
     "folder": read_folder,
     "clips": read_clips,
 }

@@ -61,6 +61,8 @@ class FaceRecord:
     stretch: bool = False  # the data set's alignment stretched faces; undo it by an affine map
     clip: str | None = None  # frames of one clip show one person
     split: Split | None = None  # where the data set itself puts it
+    # Azimuth and elevation in degrees of the one light, as in `geometry.lighting`; None: unknown.
+    light: tuple[float, float] | None = None
 
 
 def of_split(records: Iterable[FaceRecord], split: Split) -> list[FaceRecord]:
