@@ -465,7 +465,8 @@ def evaluate(
             "-p",
             help="expression-probe, expression-map-probe, head-pose, verification, "
             "neutral-consistency, motion, recognition, recognition-by-yaw, leakage, "
-            "codes-picture, synthesis. Repeatable; the last two need --output.",
+            "predictability, relighting, codes-picture, synthesis. Repeatable; the last two need "
+            "--output.",
         ),
     ],
     dataset: Annotated[

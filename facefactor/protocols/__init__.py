@@ -16,7 +16,9 @@ from facefactor.protocols.instruments import instrument_file, measure_instrument
 from facefactor.protocols.leakage import leakage
 from facefactor.protocols.neutral import motion_asked_for, neutral_faces
 from facefactor.protocols.pictures import codes_picture, synthesis
+from facefactor.protocols.predictability import predictability_matrix
 from facefactor.protocols.recognition import recognition, recognition_by_yaw
+from facefactor.protocols.relighting import relighting
 from facefactor.protocols.subject import CACHE, Encode, Findings, Subject
 
 __all__ = ["CACHE", "PICTURES", "PROTOCOLS", "Encode", "Findings", "Subject", "evaluate"]
@@ -32,6 +34,8 @@ PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], Findings]] = {
     "recognition": recognition,
     "recognition-by-yaw": recognition_by_yaw,
     "leakage": leakage,
+    "predictability": predictability_matrix,
+    "relighting": relighting,
     "codes-picture": codes_picture,
     "synthesis": synthesis,
 }
