@@ -18,7 +18,7 @@ from facefactor.protocols.neutral import motion_asked_for, neutral_faces
 from facefactor.protocols.pictures import codes_picture, synthesis
 from facefactor.protocols.predictability import predictability_matrix
 from facefactor.protocols.recognition import recognition, recognition_by_yaw
-from facefactor.protocols.relighting import relighting
+from facefactor.protocols.relighting import relighting_of_pairs
 from facefactor.protocols.subject import CACHE, Encode, Findings, Subject
 
 __all__ = ["CACHE", "PICTURES", "PROTOCOLS", "Encode", "Findings", "Subject", "evaluate"]
@@ -35,7 +35,7 @@ PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], Findings]] = {
     "recognition-by-yaw": recognition_by_yaw,
     "leakage": leakage,
     "predictability": predictability_matrix,
-    "relighting": relighting,
+    "relighting": relighting_of_pairs,
     "codes-picture": codes_picture,
     "synthesis": synthesis,
 }

@@ -51,7 +51,7 @@ class Pairs:
 
 
 @torch.inference_mode()
-def relighting(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
+def relighting_of_pairs(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
     """Each person's frontally lit photo, relit to every light there is a true photo of.
 
     The light comes from the photo of another person, chosen by the seed, and, for models that have
@@ -128,8 +128,12 @@ def pair_lights(records: Sequence[FaceRecord], seed: int) -> Pairs:
             "person was photographed in, too"
         )
     found.sort(key=lambda pair: pair[0])  # stable: records keep their order
-    _, first, source, true, lights = zip(*found, strict=True)
-    return Pairs(list(first), list(source), list(true), list(lights))
+    return Pairs(
+        frontal=[first for _, first, _, _, _ in found],
+        source=[source for _, _, source, _, _ in found],
+        true=[true for _, _, _, true, _ in found],
+        light=[light for *_, light in found],
+    )
 
 
 def _group(light: Light) -> str:
