@@ -26,6 +26,7 @@ from facefactor.data.listing import (
     label_file,
     match_labels,
 )
+from facefactor.data.multipie import read_multipie, read_multipie_frontal
 from facefactor.data.named_photos import read_kdef, read_sfew
 from facefactor.data.records import DataError, FaceRecord, Points, Split
 from facefactor.perception.align import crop_points
@@ -213,6 +214,8 @@ READERS: dict[str, Reader] = {
     "kdef": read_kdef,
     "sfew": read_sfew,
     "croppedyale": read_cropped_yale,
+    "multipie": read_multipie,
+    "multipie-frontal": read_multipie_frontal,
     "folder": read_folder,
     "clips": read_clips,
 }

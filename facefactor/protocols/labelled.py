@@ -14,6 +14,7 @@ from torch import Tensor
 from facefactor.data.cropped_yale import light_side
 from facefactor.data.crops import CroppedFaces
 from facefactor.data.held_out import hold_out_people
+from facefactor.data.multipie import multipie_name
 from facefactor.data.named_photos import kdef_name
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, labelled, of_split
@@ -24,6 +25,7 @@ from facefactor.protocols.yaw import measure_yaw
 PHOTOS = 2500  # of a data set, at most; all of CroppedYale
 PEOPLE = 100  # told apart, at most
 _OF_PERSON, _OF_CLASS = 4, 10  # photos that a person, and any other class, needs at least
+_MANY = 25  # photos of a person
 _YAW_STEP = 15  # degrees between the seven poses of Neuro-Tensorial's Table 2
 _YAWS = 3  # steps to either side; heads turned further are of the last
 
@@ -104,6 +106,21 @@ def _of_views(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> Lab
     return LabelledFaces(title, cut, {**found.labels, "pose": frequent(views, _OF_CLASS)})
 
 
+def _of_multipie(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> LabelledFaces:
+    """Multi-PIE: people, six expressions, and the camera or, for one camera, the flash."""
+    names = [multipie_name(record.path) for record in cut.records]
+    cameras: Labels = [f"camera {name.camera}" for name in names]
+    labels: dict[FactorName, Labels] = {
+        "identity": _people(cut.records, seed),
+        "expression": frequent([name.expression for name in names], _OF_CLASS),
+    }
+    if len(set(cameras)) > 1:
+        labels["pose"] = frequent(cameras, _OF_CLASS)
+    else:
+        labels["illumination"] = frequent([f"flash {name.light}" for name in names], _OF_CLASS)
+    return LabelledFaces(title, cut, labels)
+
+
 # Reader -> what labels its faces.
 DATASETS: dict[str, Callable[[Subject, str, CroppedFaces, int], LabelledFaces]] = {
     "celeba": _of_people,
@@ -111,6 +128,8 @@ DATASETS: dict[str, Callable[[Subject, str, CroppedFaces, int], LabelledFaces]] 
     "kdef": _of_views,
     "ckplus48": _of_expressions,
     "ckplus": _of_expressions,
+    "multipie": _of_multipie,
+    "multipie-frontal": _of_multipie,
     "rafdb": _of_expressions,
 }
 
@@ -128,10 +147,11 @@ def code_sizes(subject: Subject) -> dict[FactorName, int]:
 
 
 def _some_people(records: Sequence[FaceRecord], count: int, seed: int) -> list[FaceRecord]:
-    """At most `count` records, chosen by the seed: whole people, or photos of unknown ones."""
-    if any(record.subject is None for record in records):
-        return some(records, count, seed)
+    """At most `count` records, chosen by the seed: people with all their photos, where these are
+    few; photo by photo where they are many, or people are unknown."""
     photos = Counter(str(record.subject) for record in records)
+    if len(records) > _MANY * len(photos) or any(record.subject is None for record in records):
+        return some(records, count, seed)
     names, chosen, taken = sorted(photos), set(), 0
     for place in np.random.default_rng(seed).permutation(len(names)):
         if taken + photos[names[place]] <= count:

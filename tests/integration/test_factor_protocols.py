@@ -198,6 +198,28 @@ def test_whole_people_are_chosen():
     chosen = labelled._some_people(records, 23, 0)
     assert len(chosen) == 20 and len({record.subject for record in chosen}) == 4
     assert labelled._some_people(records, 200, 0) == records
+    many = [FaceRecord(f"{n}.jpg", subject=str(n % 2)) for n in range(100)]
+    assert len({record.subject for record in labelled._some_people(many, 23, 0)}) == 2
+
+
+def test_labels_of_multipie(tmp_path):
+    def found(cameras):
+        records = [
+            FaceRecord(tmp_path / f"{person:03d}_02_0{recording}_{camera}_{light:02d}.png", person)
+            for person in range(5)
+            for recording in (1, 2, 3)
+            for camera in cameras
+            for light in (1, 7)
+        ]
+        faces = np.zeros((len(records), 8, 8, 3), np.uint8)
+        return labelled._of_multipie(None, "", CroppedFaces(faces, records, []), 0).labels
+
+    frontal, turned = found(["051"]), found(["051", "080"])
+    assert set(frontal) == {"identity", "expression", "illumination"}
+    assert set(turned) == {"identity", "expression", "pose"}
+    assert frontal["illumination"][:2] == ["flash 01", "flash 07"]
+    assert turned["pose"][1:3] == ["camera 051", "camera 080"]
+    assert turned["expression"][::4][:3] == ["neutral", "surprise", "squint"]
 
 
 # relighting
