@@ -24,7 +24,7 @@ from facefactor.protocols.yaw import measure_yaw
 
 PHOTOS = 2500  # of a data set, at most; all of CroppedYale
 PEOPLE = 100  # told apart, at most
-_OF_PERSON, _OF_CLASS = 4, 10  # photos that a person, and any other class, needs at least
+_OF_PERSON = 4  # photos that a person needs to be one of them
 _MANY = 25  # photos of a person
 _YAW_STEP = 15  # degrees between the seven poses of Neuro-Tensorial's Table 2
 _YAWS = 3  # steps to either side; heads turned further are of the last
@@ -38,7 +38,7 @@ class LabelledFaces:
 
     title: str  # the data set, and which part of it
     cut: CroppedFaces  # N faces
-    labels: Mapping[FactorName, Labels]  # N of each attribute; None: unknown, or of a rare class
+    labels: Mapping[FactorName, Labels]  # N of each attribute; None: unknown
     instruments: tuple[str, ...] = ()  # that told the labels
 
     def people(self) -> list[str] | None:
@@ -77,7 +77,7 @@ def _of_people(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> La
     yaw = [_yaw_name(angle) for angle in measure_yaw(subject, cut).tolist()]
     labels: dict[FactorName, Labels] = {
         "identity": _people(cut.records, seed),
-        "pose": frequent(yaw, _OF_CLASS),
+        "pose": yaw,
     }
     return LabelledFaces(title, cut, labels, ("landmarks",))
 
@@ -87,14 +87,14 @@ def _of_lights(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> La
     sides = [None if record.light is None else light_side(record.light) for record in cut.records]
     labels: dict[FactorName, Labels] = {
         "identity": _people(cut.records, seed),
-        "illumination": frequent(sides, _OF_CLASS),
+        "illumination": sides,
     }
     return LabelledFaces(title, cut, labels)
 
 
 def _of_expressions(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> LabelledFaces:
     expressions = [record.expression for record in cut.records]
-    return LabelledFaces(title, cut, {"expression": frequent(expressions, _OF_CLASS)})
+    return LabelledFaces(title, cut, {"expression": expressions})
 
 
 def _of_views(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> LabelledFaces:
@@ -103,7 +103,7 @@ def _of_views(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> Lab
     views: Labels = [kdef_name(record.path).view for record in cut.records]
     if len(set(views)) == 1:
         return found
-    return LabelledFaces(title, cut, {**found.labels, "pose": frequent(views, _OF_CLASS)})
+    return LabelledFaces(title, cut, {**found.labels, "pose": views})
 
 
 def _of_multipie(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> LabelledFaces:
@@ -112,12 +112,12 @@ def _of_multipie(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> 
     cameras: Labels = [f"camera {name.camera}" for name in names]
     labels: dict[FactorName, Labels] = {
         "identity": _people(cut.records, seed),
-        "expression": frequent([name.expression for name in names], _OF_CLASS),
+        "expression": [name.expression for name in names],
     }
     if len(set(cameras)) > 1:
-        labels["pose"] = frequent(cameras, _OF_CLASS)
+        labels["pose"] = cameras
     else:
-        labels["illumination"] = frequent([f"flash {name.light}" for name in names], _OF_CLASS)
+        labels["illumination"] = [f"flash {name.light}" for name in names]
     return LabelledFaces(title, cut, labels)
 
 
@@ -132,12 +132,6 @@ DATASETS: dict[str, Callable[[Subject, str, CroppedFaces, int], LabelledFaces]] 
     "multipie-frontal": _of_multipie,
     "rafdb": _of_expressions,
 }
-
-
-def frequent(labels: Sequence[str | None], least: int) -> Labels:
-    """The labels, None in place of those that occur fewer than `least` times."""
-    count = Counter(labels)
-    return [label if count[label] >= least else None for label in labels]
 
 
 def code_sizes(subject: Subject) -> dict[FactorName, int]:

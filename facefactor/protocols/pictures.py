@@ -51,7 +51,9 @@ def codes_picture(subject: Subject, folders: Mapping[str, Path], seed: int) -> F
             rows, names = known_rows(_most_frequent(labels))
             chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_MAP_FACES])
             if len(chosen) < 4:
-                raise FaceFactorError(f"{name}: {len(chosen)} test faces are too few for a map")
+                raise FaceFactorError(
+                    f"{known.title}: {len(chosen)} faces of known {attribute} are too few for a map"
+                )
             places, drawn = rows[chosen], [names[place] for place in chosen]
             maps = [
                 _map(code[places], drawn, f"{factor} code by {attribute}: {known.title}", seed)

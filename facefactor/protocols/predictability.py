@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from facefactor.protocols.labelled import (
 from facefactor.protocols.subject import FLOOR_FACES, Encode, Findings, Subject, suitable
 
 TITLE = "predictability"
+_OF_CLASS = 10  # photos that a class needs, people aside: one a fold
 _DATASETS = tuple(name for name in DATASETS if name != "rafdb")  # its test part is for testing
 
 logger = logging.getLogger(__name__)
@@ -124,7 +126,7 @@ def _measure(
     seed: int,
 ) -> list[_Column]:
     """One attribute under each split that makes sense; none where its faces are all alike."""
-    rows, names = known_rows(labels)
+    rows, names = known_rows(labels if attribute == "identity" else frequent(labels, _OF_CLASS))
     classes = len(set(names))
     if classes < 2 or len(names) < FOLDS:
         logger.warning("%s: %s is not varied enough to be told", known.title, attribute)
@@ -155,6 +157,12 @@ def _measure(
         )
         columns.append(_Column(attribute, f"{attribute}\n{dataset}\n{split}", found, table))
     return columns
+
+
+def frequent(labels: Labels, least: int) -> Labels:
+    """The labels, None in place of those that occur fewer than `least` times."""
+    count = Counter(labels)
+    return [label if count[label] >= least else None for label in labels]
 
 
 def _scores(

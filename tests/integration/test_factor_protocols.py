@@ -161,7 +161,7 @@ def test_predictability_needs_labels(yale, weights, tmp_path):
 
 
 def test_rare_classes_are_not_asked_for():
-    assert labelled.frequent(["a", "b", "a", None, "a"], 2) == ["a", None, "a", None, "a"]
+    assert predictability.frequent(["a", "b", "a", None, "a"], 2) == ["a", None, "a", None, "a"]
 
 
 @pytest.mark.parametrize(
