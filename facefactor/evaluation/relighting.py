@@ -63,6 +63,24 @@ def photo_area(placement: Placement, height: int, width: int) -> NDArray[np.bool
     return area
 
 
+def spread_edges(faces: Faces, area: NDArray[np.bool_]) -> Faces:
+    """Crops with the outermost pixels of their photo repeated where there is no photo.
+
+    Mirrored, as `perception.align.cut` leaves them, crops far wider than their photos have four
+    eyes, and light from both sides.
+
+    Args:
+        area: (S, S) of `photo_area`; taken as the rectangle around it.
+    """
+    if not area.any():
+        raise ValueError("no pixel of the crop lies in its photo")
+    rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    height, width = area.shape
+    beyond = ((0, 0), (top, height - bottom), (left, width - right), (0, 0))
+    return np.pad(faces[:, top:bottom, left:right], beyond, mode="edge")
+
+
 def put_back(photos: Tensor, edited: Tensor, reconstruction: Tensor) -> Tensor:
     """The edit as a change of the photo, as `perception.align.paste_back` does: what edited and
     reconstructed face differ by, fading to nothing at the border, is added; all (N, 3, S, S)."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from facefactor.data.cropped_yale import light_side
@@ -18,7 +19,10 @@ from facefactor.data.multipie import multipie_name
 from facefactor.data.named_photos import kdef_name
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, labelled, of_split
+from facefactor.evaluation.relighting import photo_area, spread_edges
 from facefactor.factors import FactorName
+from facefactor.images import read_photo
+from facefactor.perception.align import place
 from facefactor.protocols.subject import Subject, some
 from facefactor.protocols.yaw import measure_yaw
 
@@ -30,6 +34,7 @@ _YAW_STEP = 15  # degrees between the seven poses of Neuro-Tensorial's Table 2
 _YAWS = 3  # steps to either side; heads turned further are of the last
 
 Labels = list[str | None]
+Area = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +73,22 @@ def labelled_faces(subject: Subject, name: str, folder: Path, seed: int) -> Labe
         title = f"{name}, held-out people"
         if not records:
             raise DataError(f"{folder}: too few people in it to hold any out of training")
-    cut = subject.cut(_some_people(records, PHOTOS, seed))
+    chosen = _some_people(records, PHOTOS, seed)
+    cut = cut_yale(subject, chosen)[0] if name == "croppedyale" else subject.cut(chosen)
     return DATASETS[name](subject, title, cut, seed)
+
+
+def cut_yale(subject: Subject, records: Sequence[FaceRecord]) -> tuple[CroppedFaces, Area]:
+    """Faces of CroppedYale, and the pixels (S, S) of a crop that show a photo: all photos lie in
+    the same place. Crops are half as wide again; beyond a photo its edge is repeated."""
+    cut = subject.cut(records)
+    spec, first = subject.header.spec, cut.records[0]
+    if first.points is None:
+        return cut, np.ones((spec.image_size, spec.image_size), bool)
+    height, width = read_photo(first.path).shape[:2]
+    placement = place(first.points, spec.crop, spec.image_size, first.stretch)
+    area = photo_area(placement, height, width)
+    return replace(cut, faces=spread_edges(np.asarray(cut.faces), area)), area
 
 
 def _of_people(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> LabelledFaces:
@@ -147,10 +166,10 @@ def _some_people(records: Sequence[FaceRecord], count: int, seed: int) -> list[F
     if len(records) > _MANY * len(photos) or any(record.subject is None for record in records):
         return some(records, count, seed)
     names, chosen, taken = sorted(photos), set(), 0
-    for place in np.random.default_rng(seed).permutation(len(names)):
-        if taken + photos[names[place]] <= count:
-            chosen.add(names[place])
-            taken += photos[names[place]]
+    for number in np.random.default_rng(seed).permutation(len(names)):
+        if taken + photos[names[number]] <= count:
+            chosen.add(names[number])
+            taken += photos[names[number]]
     return [record for record in records if record.subject in chosen]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from facefactor import editing
@@ -25,15 +24,14 @@ from facefactor.evaluation.relighting import (
     closeness,
     direction_lighting,
     embeddings_of,
-    photo_area,
     put_back,
     relighting_table,
 )
 from facefactor.factors import Factors
-from facefactor.images import Photo, face_to_photo, read_photo
-from facefactor.perception.align import place
+from facefactor.images import Photo, face_to_photo
 from facefactor.perception.packaged import packaged_recogniser
 from facefactor.perception.recognition import embed
+from facefactor.protocols.labelled import cut_yale
 from facefactor.protocols.subject import Findings, Subject, suitable
 
 _FRONTAL: Light = (0.0, 0.0)
@@ -57,19 +55,18 @@ def relighting_of_pairs(subject: Subject, folders: Mapping[str, Path], seed: int
     The light comes from the photo of another person, chosen by the seed, and, for models that have
     a code for it, from the direction in the photo's name (a single light in a dark room). Judged
     are the network's own squares, at its size, and the same put back into the photo as a change,
-    which is what `facefactor relight` gives; beside them what needs no model. Only pixels that the
-    photo covers count for PSNR: crops are wider than these photos.
+    which is what `facefactor relight` gives; beside them what needs no model. Only pixels that
+    photos cover count for PSNR: crops are wider than they are.
     """
     editing.check_factor(subject.header.spec, "illumination")
     network = packaged_recogniser()
     tables, pictures = [], {}
     for name in suitable(folders, ("croppedyale",), "relighting"):
-        cut = subject.cut(READERS[name](folders[name]))
+        cut, seen = cut_yale(subject, READERS[name](folders[name]))
         pairs = pair_lights(cut.records, seed)
         faces = np.asarray(cut.faces)
         candidates = _without_a_model(faces, pairs) | _relit(subject, faces, pairs)
         truth = faces[pairs.true]
-        seen = _seen(subject, cut.records[0])
 
         def told(images: Faces) -> Tensor:
             crop = subject.header.spec.crop
@@ -144,16 +141,6 @@ def _group(light: Light) -> str:
     return f"light at {least} to {SUBSET_EDGES[subset - 1]}°"
 
 
-def _seen(subject: Subject, record: FaceRecord) -> NDArray[np.bool_]:
-    """(S, S) which pixels of the crops show their photos: one place for all, or all of them."""
-    spec = subject.header.spec
-    if record.points is None:
-        return np.ones((spec.image_size, spec.image_size), bool)
-    height, width = read_photo(record.path).shape[:2]
-    placement = place(record.points, spec.crop, spec.image_size, record.stretch)
-    return photo_area(placement, height, width)
-
-
 def _without_a_model(faces: Faces, pairs: Pairs) -> dict[str, Faces]:
     """Floors. The last two know the light's photo, as the model does."""
     matched = [
@@ -217,7 +204,8 @@ def _sheet(
     rows |= {"the light's photo": candidates["the light's photo itself"]}
     for title, images in candidates.items():
         if title.startswith(f"{subject.name}, light"):
-            rows[title.removeprefix(f"{subject.name}, ")] = images
+            short = title.removeprefix(f"{subject.name}, ").removesuffix(" as a change")
+            rows[short] = images
     rows["true photo"] = truth
     lit = ", ".join(sides[place] for place in chosen)
     title = f"{subject.name}: people of CroppedYale relit (light: {lit})"

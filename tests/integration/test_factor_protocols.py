@@ -222,6 +222,23 @@ def test_labels_of_multipie(tmp_path):
     assert turned["expression"][::4][:3] == ["neutral", "surprise", "squint"]
 
 
+def test_crops_of_yale_have_no_second_pair_of_eyes(yale, tmp_path):
+    """The photos are all that is seen in the middle; beside it every row is of one colour."""
+    spec = Brightness().spec
+    subject = SimpleNamespace(
+        header=SimpleNamespace(spec=spec),
+        cut=lambda records: cut_faces(records, spec.crop, spec.image_size, tmp_path),
+    )
+    records = relighting.READERS["croppedyale"](yale)[:3]
+    cut, area = labelled.cut_yale(subject, records)
+    columns, rows = area.any(axis=0), area.any(axis=1)
+    # 126 of 201 and 144 of 201 pixels
+    assert 39 <= columns.sum() <= 41 and 45 <= rows.sum() <= 47
+    assert (cut.faces[:, area] == subject.cut(records).faces[:, area]).all()
+    beside = cut.faces[:, :, : columns.argmax()]
+    assert (beside == beside[:, :, :1]).all() and cut.records == records
+
+
 # relighting
 
 

@@ -12,6 +12,7 @@ from facefactor.evaluation.relighting import (
     photo_area,
     put_back,
     relighting_table,
+    spread_edges,
 )
 from facefactor.geometry.lighting import shading
 from facefactor.geometry.similarity import apply_affine
@@ -100,6 +101,19 @@ def test_where_a_crop_shows_its_photo():
     assert area[:, 4].tolist() == [u / 2 - 1 >= -0.5 and u / 2 - 1 <= 2.5 for u in range(10)]
     assert area[4].tolist() == [u / 2 - 1 >= -0.5 and u / 2 - 1 <= 1.5 for u in range(10)]
     assert area[4].sum() == 5 and area[:, 4].sum() == 7
+
+
+def test_beyond_the_photo_its_edge_is_repeated():
+    faces = np.arange(36, dtype=np.uint8).reshape(1, 6, 6, 1).repeat(3, axis=3)
+    area = np.zeros((6, 6), bool)
+    area[1:4, 2:6] = True
+    spread = spread_edges(faces, area)[0, :, :, 0]
+    assert (spread[1:4, 2:] == faces[0, 1:4, 2:, 0]).all()
+    assert spread[0].tolist() == [8, 8, 8, 9, 10, 11]
+    assert (spread[4:] == [20, 20, 20, 21, 22, 23]).all()
+    assert (spread_edges(faces, np.ones((6, 6), bool)) == faces).all()
+    with pytest.raises(ValueError, match="no pixel of the crop"):
+        spread_edges(faces, ~np.ones((6, 6), bool))
 
 
 def test_the_recogniser_sees_the_face_in_its_own_crop():
