@@ -59,6 +59,11 @@ class SolidModel(FaceModel, Protocol):
         in cm."""
         ...
 
+    def mean_face(self) -> tuple[Tensor, Tensor] | None:
+        """Vertices (9375, 3) of the mean face in cm and which (68,) are its landmarks; None where
+        the weights do not know."""
+        ...
+
     def coefficients(self, factors: Factors) -> tuple[Tensor, Tensor]:
         """Of the identity and expression modes of the morphable model, (N, I) and (N, E)."""
         ...
@@ -68,7 +73,15 @@ class SolidModel(FaceModel, Protocol):
     def frontal_normals(self, factors: Factors) -> Tensor: ...
 
 
-_SOLID = ("render", "lighting", "shape", "coefficients", "frontal_face", "frontal_normals")
+_SOLID = (
+    "render",
+    "lighting",
+    "shape",
+    "mean_face",
+    "coefficients",
+    "frontal_face",
+    "frontal_normals",
+)
 
 
 def check_separates(model: FaceModel, name: FactorName) -> None:

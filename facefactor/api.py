@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -15,8 +15,19 @@ from facefactor import checkpoints, editing
 from facefactor.abilities import check_separates
 from facefactor.batch import encode_files, express_files
 from facefactor.checkpoints import CheckpointError, packaged_weights, weights_file
-from facefactor.data.check import DataReport, check_folder
-from facefactor.demo import write_demo
+from facefactor.clips import (
+    Reading,
+    clip_factors,
+    mean_template,
+    photo_template,
+    write_npz,
+    write_objs,
+)
+from facefactor.data.check import DataReport, check_folder, guess_reader
+from facefactor.data.frontal_neutral import FrontalNeutralList, Judges, list_frontal_neutral
+from facefactor.data.listing import existing_folder
+from facefactor.data.readers import READERS
+from facefactor.demo import write_demo, write_light_demo
 from facefactor.doctor import Check, examine, instruments
 from facefactor.errors import FaceFactorError
 from facefactor.export import Parity, export_onnx
@@ -31,8 +42,21 @@ from facefactor.face_turning import Angles, pose_code, turned
 from facefactor.face_verification import MeasuredThreshold, Verification, verify_faces
 from facefactor.factors import FaceModel, FactorName, Factors
 from facefactor.geometry.ict_facekit import convert_ict_facekit
-from facefactor.geometry.morphable import MorphableModelError, read_morphable, write_morphable
-from facefactor.images import IMAGE_SUFFIXES, Photo, PhotoSource, write_image
+from facefactor.geometry.morphable import (
+    MorphableModelError,
+    read_morphable,
+    write_morphable,
+)
+from facefactor.images import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Photo,
+    PhotoSource,
+    frame_rate,
+    write_gif,
+    write_image,
+    write_video,
+)
 from facefactor.outcomes import Outcome
 from facefactor.perception.align import CROPS
 from facefactor.perception.landmarks import LandmarkNetwork
@@ -44,6 +68,7 @@ from facefactor.photo_edits import (
     edit_all,
     edit_face,
     encode_face,
+    face_detector,
     factor_for,
     read_faces,
 )
@@ -54,6 +79,7 @@ from facefactor.reconstruction import (
     Skin,
     Surface,
     check_kind,
+    has_mesh,
     reconstruct_face,
 )
 from facefactor.sheets import interpolation_sheet
@@ -83,6 +109,7 @@ __all__ = [
     "express",
     "expressions",
     "export",
+    "find_frontal_neutral",
     "frontalize_face",
     "interpolate",
     "light_from",
@@ -101,6 +128,7 @@ __all__ = [
     "render_people",
     "train",
     "transfer",
+    "transfer_clip",
     "transfer_face",
     "verify",
     "verify_faces",
@@ -146,6 +174,28 @@ def transfer_face(
 ) -> Photo:
     """The target's photo with factors of the source's face."""
     return edit_face(model, target, take(model, encode_face(model, source), factors, strength), raw)
+
+
+def transfer_clip(
+    model: FaceModel,
+    target: PhotoFace | Sequence[PhotoFace],
+    clip: str | Path,
+    factors: Sequence[FactorName] = ("expression",),
+    strength: float = 1.0,
+    raw: bool = False,
+    reading: Reading | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Photo]:
+    """The target's photo with factors of each frame of a clip, as many photos as it has frames.
+
+    Of each frame the largest face is taken; see `clips.clip_factors` for frames without one.
+
+    Args:
+        target: one face, or several of one photo.
+    """
+    faces = [target] if isinstance(target, PhotoFace) else target
+    for taken in clip_factors(model, clip, reading, progress):
+        yield edit_all(model, faces, take(model, taken, factors, strength), raw)
 
 
 def relight_face(
@@ -300,12 +350,54 @@ def transfer(
     raw: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Give the face of photo `target` factors of the largest face of photo `source`."""
+    """Give the face of photo `target` factors of the largest face of `source`: of a photo, or of
+    each frame of a video, which makes a film (.mp4, .gif) with as many frames a second, silent.
+
+    Raises:
+        FaceFactorError: a film of a photo, a picture of a video, or one over its own source.
+    """
+    film = _is_film(source, output)
     network = load(model)
-    taken = encode_face(network, read_face(source))
+    for name in factors:
+        editing.check_factor(network.spec, name)
     faces = read_faces(target, face, network)
-    write_image(output, edit_all(network, faces, take(network, taken, factors, strength), raw))
-    return Outcome((output,))
+    if not film:
+        taken = encode_face(network, read_face(source))
+        write_image(output, edit_all(network, faces, take(network, taken, factors, strength), raw))
+        return Outcome((output,))
+    reading = Reading()
+    frames = transfer_clip(network, faces, source, factors, strength, raw, reading, progress)
+    write = write_gif if output.suffix.lower() == ".gif" else write_video
+    write(output, frames, frame_rate(source))
+    return _of_clip(source, output, reading)
+
+
+def _is_film(source: str, output: Path) -> bool:
+    """Whether each frame of `source` makes one of `output`.
+
+    Raises:
+        FaceFactorError: only one of the two is a video, or they are the same file.
+    """
+    film = output.suffix.lower() in FILM_SUFFIXES
+    kind = Path(source).suffix.lower()
+    if film and kind not in VIDEO_SUFFIXES:
+        raise FaceFactorError(
+            f"{output}: a film takes from a video; {source} is none (--from clip.mp4)"
+        )
+    if not film and kind in VIDEO_SUFFIXES - {".gif"}:  # of an animation a photo is the first frame
+        raise FaceFactorError(
+            f"{source}: is a video, its frames make a film; name one to write (-o film.mp4, .gif)"
+        )
+    if film and output.exists() and Path(source).exists() and output.samefile(source):
+        raise FaceFactorError(f"{output}: would overwrite the video it is made from")
+    return film
+
+
+def _of_clip(clip: str, output: Path, reading: Reading) -> Outcome:
+    """The clip is done, or as far as it goes; frames without a face are told."""
+    if (gaps := reading.gaps()) is not None:
+        logger.warning("%s: %s", clip, gaps)
+    return Outcome((output,), {} if reading.error is None else {clip: reading.error})
 
 
 def interpolate(
@@ -469,28 +561,82 @@ def reconstruct(
     photo: str,
     output: Path,
     morphable: str | Path | None = None,
-    surface: Surface = "direct",
+    surface: Surface | None = None,
     texture: Skin = "photo",
     model: str = "neurotensorial",
     face: str = "largest",
+    template: str | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """One face in three dimensions: a mesh (.glb, .obj, .ply), numbers (.npz), pictures (.png); see
-    `reconstruct_face`.
+    `reconstruct_face`. Of a video: a mesh with the expression of each frame, as a folder of
+    numbered OBJ files or one .npz; see `clips`.
+
+    Args:
+        surface: None is "direct"; "coefficients" for a video without `template`.
+        face: which of the photo, or of `template`.
+        template: the photo of the person whose face shows a video's expressions; None: the mean
+            face of `morphable`.
 
     Raises:
-        FaceFactorError: another suffix, a mesh without `morphable`, several faces asked for, or the
-            model knows no shapes.
+        FaceFactorError: another suffix, a mesh whose mean face is not known, several faces asked
+            for, the model knows no shapes, or a template for a photo.
     """
-    check_kind(output, morphable is not None)
-    (target,) = _targets([Path(photo)], output, KINDS)
     if face == "all":
         raise FaceFactorError("one face is reconstructed; say largest, or a number")
+    if Path(photo).suffix.lower() in VIDEO_SUFFIXES:
+        return _reconstruct_clip(
+            photo, output, morphable, surface, texture, model, face, template, progress
+        )
+    if template is not None:
+        raise FaceFactorError(
+            f"{photo}: a template is for the expressions of a video; leave it out"
+        )
+    check_kind(output, has_mesh=True)
+    (target,) = _targets([Path(photo)], output, KINDS)
     network = load(model)
+    check_kind(output, has_mesh(network, morphable, surface or "direct"))
     found = reconstruct_face(
-        network, read_faces(photo, face, network)[0], morphable, surface, texture
+        network, read_faces(photo, face, network)[0], morphable, surface or "direct", texture
     )
     found.write(target)
     return Outcome((target,))
+
+
+def _reconstruct_clip(
+    clip: str,
+    output: Path,
+    morphable: str | Path | None,
+    surface: Surface | None,
+    texture: Skin,
+    model: str,
+    face: str,
+    template: str | None,
+    progress: Progress | None,
+) -> Outcome:
+    kind = output.suffix.lower()
+    if kind not in ("", ".npz") and not output.is_dir():
+        raise FaceFactorError(
+            f"{output}: the meshes of a video go into a folder of OBJ files (a name without a "
+            "dot), or one .npz"
+        )
+    if template is None and (morphable is None or surface == "direct"):
+        raise FaceFactorError(
+            "say whose face shows the expressions: that of a photo (--template PHOTO), or the mean "
+            "face of the morphable model (--morphable FILE --surface coefficients)"
+        )
+    network, reading = load(model), Reading()
+    if template is not None:
+        person = read_faces(template, face, network)[0]
+        shown = photo_template(network, person, morphable, surface or "direct", texture)
+    elif morphable is not None:
+        shown = mean_template(network, morphable)
+    rate, frames = frame_rate(clip), clip_factors(network, clip, reading, progress)
+    if kind == ".npz" and not output.is_dir():
+        write_npz(output, shown, frames, rate, reading)
+    else:
+        write_objs(output, shown, frames)
+    return _of_clip(clip, output, reading)
 
 
 def encode(
@@ -692,9 +838,13 @@ def verify_models() -> list[Check]:
     return checks + instruments()
 
 
-def demo(output: Path, model: str = "facecycle") -> Path:
-    """Edit two public-domain portraits into one sheet, `demo.png` in the folder `output`."""
-    return write_demo(output, load(model))
+def demo(output: Path) -> list[Path]:
+    """Two public-domain portraits edited by the packaged models, in the folder `output`: the sheets
+    `demo.png` and `light.png`, and a mesh of each."""
+    return [
+        *write_demo(output, load("facecycle")),
+        *write_light_demo(output, load("neurotensorial")),
+    ]
 
 
 def doctor() -> list[Check]:
@@ -751,3 +901,44 @@ def render_people(
 def check_data(folder: Path, reader: str = "auto") -> DataReport:
     """What is in a data set folder, and what is wrong with it."""
     return check_folder(folder, reader)
+
+
+def find_frontal_neutral(
+    folder: str | Path,
+    output: str | Path,
+    reader: str = "auto",
+    max_angle: float = 5.0,
+    progress: Progress | None = None,
+    cache: Path = Path(".cache") / "faces",
+) -> FrontalNeutralList:
+    """Which photos of a data set are frontal, neutral, sharp and, where that is known, without
+    glasses; a table of all of them. See `data.frontal_neutral`.
+
+    Args:
+        reader: how the folder is laid out (`data.readers.READERS`); "auto" tells by its files.
+        max_angle: degrees of yaw and of pitch, either way.
+        cache: where cut faces are kept; asked again, the answer comes from there.
+
+    Raises:
+        DataError: no such folder or reader, or no face in it.
+        FaceFactorError: the table is not to be a .csv.
+    """
+    if Path(output).suffix != ".csv":
+        raise FaceFactorError(f"{output}: the list is a .csv file")
+    top = existing_folder(folder)
+    name = guess_reader(top) if reader == "auto" else reader
+    if name not in READERS:
+        raise FaceFactorError(f"no reader is called {name!r}; there are auto, {', '.join(READERS)}")
+    records = READERS[name](top)
+    aligned = all(record.points is not None for record in records)
+    expressions: Any = load("ipdfer")
+    return list_frontal_neutral(
+        records,
+        top,
+        Path(output),
+        Judges(packaged_landmarks(), expressions),
+        cache,
+        None if aligned else face_detector().detect,
+        max_angle,
+        progress,
+    )

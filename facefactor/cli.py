@@ -90,10 +90,11 @@ def _options(
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="A folder.")] = Path("demo"),
 ) -> None:
-    """Edit two portraits that come with the install; one sheet."""
+    """Edit two portraits that come with the install: sheets, and a mesh of each."""
     from facefactor import api
 
-    typer.echo(api.demo(output))
+    for path in api.demo(output):
+        typer.echo(path)
 
 
 @app.command()
@@ -181,7 +182,7 @@ def frontalize(
 
 @app.command()
 def transfer(
-    target: Annotated[str, typer.Argument(help="The photo or video that is changed.")],
+    target: Annotated[str, typer.Argument(help="The photo that is changed.")],
     source: Annotated[
         str, typer.Option("--from", metavar="SOURCE", help="The photo or video to take from.")
     ],
@@ -194,7 +195,7 @@ def transfer(
     face: Face = "largest",
     raw: Raw = False,
 ) -> None:
-    """One face with another's expression, or any other factor."""
+    """One face with another's expression, or any other factor; a video's make a film."""
     from facefactor import api
 
     with _progress("transfer") as progress:
@@ -356,34 +357,57 @@ def pose(
 
 @app.command()
 def reconstruct(
-    photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A photo.")],
+    photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A photo, or a video.")],
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="A mesh (.glb, .obj, .ply), numbers (.npz), pictures (.png)."
+            "--output",
+            "-o",
+            help="A mesh (.glb, .obj, .ply), numbers (.npz), pictures (.png); of a video a folder "
+            "of meshes, or .npz.",
         ),
     ],
     morphable: Annotated[
         Path | None,
-        typer.Option("--morphable", help="The .npz the model learned from; a mesh needs it."),
+        typer.Option("--morphable", help="The .npz the model learned from."),
     ] = None,
     surface: Annotated[
-        Literal["direct", "coefficients"],
+        Literal["direct", "coefficients"] | None,
         typer.Option(help="The mesh: the model's own, or the morphable one of its coefficients."),
-    ] = "direct",
+    ] = None,
     texture: Annotated[
         Literal["photo", "albedo"],
         typer.Option(help="The photo's own pixels, or the model's skin without light."),
     ] = "photo",
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template",
+            metavar="PHOTO",
+            help="Whose face shows a video's expressions; the mean face of --morphable if none.",
+        ),
+    ] = None,
     model: Model = "neurotensorial",
     face: Face = "largest",
 ) -> None:
-    """The face in three dimensions: mesh, normals, albedo, light, coefficients."""
+    """The face in three dimensions: mesh, normals, albedo, light, coefficients.
+
+    Of a video: a face that moves as the one in it.
+    """
     from facefactor import api
 
-    outcome = api.reconstruct(
-        photo, output, morphable, surface=surface, texture=texture, model=model, face=face
-    )
+    with _progress("reconstruct") as progress:
+        outcome = api.reconstruct(
+            photo,
+            output,
+            morphable,
+            surface=surface,
+            texture=texture,
+            model=model,
+            face=face,
+            template=template,
+            progress=progress,
+        )
     _finish(outcome)
 
 
@@ -464,9 +488,9 @@ def evaluate(
             "--protocol",
             "-p",
             help="expression-probe, expression-map-probe, head-pose, verification, "
-            "neutral-consistency, motion, recognition, recognition-by-yaw, leakage, "
-            "predictability, relighting, codes-picture, synthesis. Repeatable; the last two need "
-            "--output.",
+            "neutral-consistency, motion, recognition, recognition-by-yaw, expression-folds, "
+            "leakage, predictability, relighting, codes-picture, synthesis. Repeatable; the last "
+            "two need --output.",
         ),
     ],
     dataset: Annotated[
@@ -535,6 +559,27 @@ def data_check(
 
     for name, value in api.check_data(folder, reader).to_dict().items():
         typer.echo(f"{name}: {value}")
+
+
+@data_app.command("frontal-neutral")
+def data_frontal_neutral(
+    folder: Annotated[Path, typer.Argument(help="The folder of the data set.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it; .csv.")],
+    reader: Annotated[str, typer.Option("--reader", "-r", help="How it is laid out.")] = "auto",
+    angle: Annotated[
+        float, typer.Option("--angle", min=0, help="Degrees of yaw and pitch, either way.")
+    ] = 5.0,
+) -> None:
+    """List which photos are frontal, neutral and sharp."""
+    from facefactor import api
+
+    with _progress("look") as progress:
+        found = api.find_frontal_neutral(
+            folder, output, reader=reader, max_angle=angle, progress=progress
+        )
+    people = f", of {found.people} people" if found.people else ""
+    typer.echo(f"{found.found} of {found.photos} photos are frontal and neutral{people}")
+    _finish(Outcome((found.table,), found.failed))
 
 
 @data_app.command("morphable")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from facefactor.geometry.rasteriser import interpolate, rasterise, render
 from facefactor.geometry.rotations import nearest_rotation, rotation_matrix
 from facefactor.geometry.similarity import Affine, apply_affine, similarity_transform
 from facefactor.geometry.texturing import bake_texture
-from facefactor.geometry.uv_grid import resample
+from facefactor.geometry.uv_grid import grid_triangles, grid_uv, resample
 from facefactor.images import Photo, face_to_photo, write_image
 from facefactor.perception.align import Placement
 from facefactor.photo_edits import PhotoFace
@@ -60,7 +60,7 @@ class Reconstruction:
     identity: Tensor  # (I,) coefficients of the morphable model
     expression: Tensor  # (E,) its weights
     displacement: Tensor  # (9375, 3) cm, of the grid from the mean face
-    mesh: Mesh | None  # None without a morphable model, whose mean face it needs
+    mesh: Mesh | None  # None where the mean face is not known
     seen: NDArray[np.float32] | None  # (H, W) how far each pixel of its texture was seen, 0 to 1
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -103,7 +103,7 @@ class Reconstruction:
         """Write a mesh (.glb, .obj, .ply), all numbers (.npz) or a sheet of pictures (.png).
 
         Raises:
-            FaceFactorError: another suffix, or a mesh without a morphable model.
+            FaceFactorError: another suffix, or a mesh whose mean face is not known.
             WriteError: the file cannot be written.
         """
         kind = check_kind(path, self.mesh is not None)
@@ -114,6 +114,16 @@ class Reconstruction:
                 np.savez_compressed(file, **self.arrays())  # type: ignore[arg-type]
         elif self.mesh is not None:
             write_mesh(path, self.mesh)
+
+
+def has_mesh(model: FaceModel, morphable: object, surface: Surface) -> bool:
+    """Whether a mesh can be made: of a morphable model, or of the mean face in the weights.
+
+    Raises:
+        FaceFactorError: the model knows no shapes.
+    """
+    mean_face = solid_model(model).mean_face()
+    return morphable is not None or (surface == "direct" and mean_face is not None)
 
 
 def check_kind(path: str | Path, has_mesh: bool) -> str:
@@ -130,8 +140,8 @@ def check_kind(path: str | Path, has_mesh: bool) -> str:
         )
     if kind in MESH_SUFFIXES and not has_mesh:
         raise FaceFactorError(
-            f"{path}: a mesh needs the mean face of the morphable model that the weights learned "
-            "from; name its file (--morphable FILE; `facefactor data morphable` makes it)"
+            f"{path}: this mesh needs the morphable model that the weights learned from; name its "
+            "file (--morphable FILE; `facefactor data morphable` makes it)"
         )
     return kind
 
@@ -147,11 +157,11 @@ def reconstruct_face(
     """One face in three dimensions.
 
     Args:
-        morphable: the morphable model that the weights learned from, or its file; without it there
-            is no mesh.
+        morphable: the morphable model that the weights learned from, or its file; without it the
+            mean face comes from the weights, and where these do not know it there is no mesh.
         surface: the mesh's shape. "direct": the model's own, on the grid, with eyes and mouth
             closed by skin; "coefficients": the morphable model's, of the coefficients that the
-            model tells.
+            model tells; without a morphable model there is no such mesh.
         texture: "photo": the photo's own pixels, light and all, where they show the face; "albedo":
             the skin without light, as the model draws it (coarse).
 
@@ -169,17 +179,17 @@ def reconstruct_face(
     displacement = solid.shape(factors["identity"], factors["expression"])[0].mT.contiguous()
     mesh, seen = None, None
     if source is not None:
-        _check_modes(solid, source, morphable, identity, expression)
-        if surface == "direct":
-            shape = resample(source)
-            vertices = shape.neutral + displacement
-        else:
-            shape = source
-            vertices = shape.vertices(identity, expression)[0]
-        points = points_in_photo(vertices, shape.landmarks68, rotation, face)
+        check_modes(solid, source, morphable, identity, expression)
+    shape = _own_shape(solid, displacement)
+    if source is not None and surface == "direct":
+        shape = _grid_shape(source, displacement)
+    elif surface == "coefficients":
+        shape = None if source is None else _modal_shape(source, identity, expression)
+    if shape is not None:
+        points = points_in_photo(shape.vertices, shape.landmarks68, rotation, face)
         picture, points = _picture(face.photo, drawn.albedo, placement, points, texture)
         painted, seen = bake_texture(picture, points, shape.triangles, shape.uv, _TEXTURE_SIDE)
-        mesh = Mesh(vertices, shape.triangles, shape.uv, painted)
+        mesh = Mesh(shape.vertices, shape.triangles, shape.uv, painted)
     return Reconstruction(
         face=face,
         placement=placement,
@@ -196,6 +206,35 @@ def reconstruct_face(
         mesh=mesh,
         seen=seen,
     )
+
+
+class _Shape(NamedTuple):
+    """A surface without skin; see `geometry.morphable`."""
+
+    vertices: Tensor  # (V, 3) cm
+    triangles: Tensor
+    uv: Tensor
+    landmarks68: Tensor
+
+
+def _own_shape(model: SolidModel, displacement: Tensor) -> _Shape | None:
+    """On the grid, of the mean face in the weights; None where there is none."""
+    known = model.mean_face()
+    if known is None:
+        return None
+    mean, landmarks = known
+    corners = mean.new_tensor([[0.0, 0.0], [1.0, 1.0]])  # the grid fills the texture
+    return _Shape(mean + displacement, grid_triangles(), grid_uv(corners), landmarks)
+
+
+def _grid_shape(source: MorphableModel, displacement: Tensor) -> _Shape:
+    grid = resample(source)
+    return _Shape(grid.neutral + displacement, grid.triangles, grid.uv, grid.landmarks68)
+
+
+def _modal_shape(source: MorphableModel, identity: Tensor, expression: Tensor) -> _Shape:
+    vertices = source.vertices(identity, expression)[0]
+    return _Shape(vertices, source.triangles, source.uv, source.landmarks68)
 
 
 def points_in_photo(
@@ -242,14 +281,15 @@ def sheet(found: Reconstruction) -> Photo:
     return stack(rows)
 
 
-def _check_modes(
+def check_modes(
     model: SolidModel,
     source: MorphableModel,
     name: str | Path | MorphableModel | None,
     identity: Tensor,
     expression: Tensor,
 ) -> None:
-    """A morphable model with other modes is not the one these weights learned from."""
+    """Raise FaceFactorError when a morphable model has not the modes that coefficients (N, I) and
+    (N, E) are of: it is not the one these weights learned from."""
     has = len(source.identity), len(source.expression)
     needs = identity.shape[1], expression.shape[1]
     if has != needs:

@@ -77,6 +77,17 @@ def frame_rate(path: str | Path) -> float:
     return float(rate)
 
 
+def film_shape(path: str | Path) -> tuple[int, int, int]:
+    """(frames, height, width) of a video as its header has them; nothing is decoded."""
+    with _open(path) as container:
+        stream = _video_stream(container, path)
+        frames, picture = stream.frames, stream.codec_context
+        height, width = picture.height, picture.width
+    if not (frames and height and width):
+        raise VideoError(f"{path}: does not say how many frames it has; convert it to MP4")
+    return frames, height, width
+
+
 def _open(path: str | Path) -> InputContainer:
     file = Path(path)
     if not file.is_file():

@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
         "perception",
     },
     "instruments": {"stages", "nn", "geometry", "losses", "perception", "data"},
-    "evaluation": {"factors", "editing", "data", "geometry", "perception", "images"},
+    "evaluation": {"factors", "editing", "losses", "data", "geometry", "perception", "images"},
     "photo_edits": {"factors", "editing", "images", "videos", "perception", "geometry"},
     "sheets": {"images", "videos"},
     "abilities": {"factors", "editing", "methods"},
@@ -51,6 +51,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "face_turning": {"factors", "editing", "geometry", "perception", "abilities", "photo_edits"},
     "reconstruction": {"factors", "geometry", "images", "perception"}
     | {"abilities", "photo_edits", "sheets"},
+    "clips": {"factors", "geometry", "images", "perception"}
+    | {"abilities", "photo_edits", "reconstruction"},
     "sweeps": {"factors", "images", "videos", "photo_edits", "sheets"},
     "face_expressions": {"factors", "images", "perception", "geometry", "photo_edits"},
     "face_verification": {"images", "perception", "photo_edits"},
@@ -58,14 +60,16 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "batch": {"factors", "perception", "streams", "face_expressions"},
     "protocols": {"factors", "editing", "images", "perception", "data"}
     | {"methods", "checkpoints", "evaluation"},
-    "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"},
+    "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}
+    | {"face_lighting", "face_turning", "reconstruction"},
     "doctor": {"checkpoints", "perception", "images"},
     "export": {"factors", "checkpoints", "photo_edits", "demo"},
     "api": VOCABULARY
     | {"editing", "perception", "data", "methods", "checkpoints", "training", "geometry"}
     | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"}
     | {"export", "streams", "face_expressions", "face_verification"}
-    | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"},
+    | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"}
+    | {"clips"},
     "cli": {"api"},
     "web": {"api"},
     "__init__": {"api", "factors", "editing", "images"},

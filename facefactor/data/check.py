@@ -92,6 +92,9 @@ def guess_reader(folder: Path) -> str:
         "ferplus": ["fer2013new.csv"],
         "fer2013": ["fer2013_labels.csv", "fer2013.csv"],
         "lfw": ["pairs.txt", "lfw", "aligned112"],
+        "multipie": ["session01/multiview", "data/session01/multiview"],
+        "photoface": ["PhotofaceDB"],
+        "mmi": ["Sessions"],
     }
     for name, marked in marks.items():
         if any((folder / mark).exists() for mark in marked):
@@ -129,7 +132,8 @@ def check_records(
     for done, record in enumerate(records, start=1):
         try:
             short, is_grey = _look_at(record.path)
-            by_content[_content(record.path)].append(record)
+            if record.frame is None:  # frames of one film are no copies of one another
+                by_content[_content(record.path)].append(record)
             tiny += [_printable(record.path)] if short < TINY_PX else []
             grey += is_grey
         except (ValueError, OSError) as error:  # ImageError and VideoError are ValueErrors

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.files import atomic_path
-from facefactor.images import Photo, face_to_photo, read_photo
+from facefactor.images import Photo, face_to_photo, read_frames, read_photo
 from facefactor.perception.align import align, crop_points
 
 # Photo -> faces with `.points` (5, 2), the largest first.
@@ -143,7 +144,7 @@ def _write(
 
 
 def _cut(record: FaceRecord, crop: str, size: int, detect: Detect | None) -> Photo:
-    photo = read_photo(record.path)
+    photo = read_photo(record.path) if record.frame is None else _read_frame(record)
     points: Any = record.points
     if points is None and detect is not None:
         found = detect(photo)
@@ -152,6 +153,13 @@ def _cut(record: FaceRecord, crop: str, size: int, detect: Detect | None) -> Pho
         points = found[0].points
     face, _ = align(photo, points, crop, size, stretch=record.stretch)
     return face_to_photo(face)[0]
+
+
+def _read_frame(record: FaceRecord) -> Photo:
+    photo = next(islice(read_frames(record.path), record.frame, None), None)
+    if photo is None:
+        raise ValueError(f"{record.path}: ends before frame {record.frame}; copy it again")
+    return np.ascontiguousarray(np.rot90(photo, -record.quarter_turns))
 
 
 def _key(records: Sequence[FaceRecord], crop: str, size: int, detected: bool) -> str:
@@ -166,4 +174,6 @@ def _key(records: Sequence[FaceRecord], crop: str, size: int, detected: bool) ->
             version = (-1, -1)  # missing: becomes a failure, and is tried again once it is there
         identity = (str(record.path.absolute()), version, record.points, record.stretch)
         digest.update(repr(identity).encode())
+        if record.frame is not None:
+            digest.update(repr((record.frame, record.quarter_turns)).encode())
     return digest.hexdigest()[:24]

@@ -60,8 +60,13 @@ class FaceRecord:
     points: Points | None = None
     stretch: bool = False  # the data set's alignment stretched faces; undo it by an affine map
     clip: str | None = None  # frames of one clip show one person
+    frame: int | None = None  # where `path` is a film: which of its frames, from 0
+    quarter_turns: int = 0  # clockwise, that make that frame upright
     split: Split | None = None  # where the data set itself puts it
-    # Azimuth and elevation in degrees of the one light, as in `geometry.lighting`; None: unknown.
+    frontal: bool | None = None  # taken from straight ahead; None: unknown
+    glasses: bool | None = None  # None: unknown
+    # Where the light comes from, as the data set counts: azimuth and elevation in degrees, both 0
+    # from the camera. None: unknown, or from all around.
     light: tuple[float, float] | None = None
 
 
@@ -129,7 +134,8 @@ def split_hash(records: Iterable[FaceRecord]) -> str:
     lines = sorted(
         "\t".join(
             [
-                record.path.relative_to(root).as_posix(),
+                record.path.relative_to(root).as_posix()
+                + ("" if record.frame is None else f"#{record.frame}"),
                 record.subject or "",
                 record.expression or "",
             ]

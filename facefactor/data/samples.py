@@ -142,6 +142,14 @@ class RenderedBatch(NamedTuple):
     texture: Tensor  # (N, 3, S, S) in [0, 1]: unfolded, as the model's texture coordinates have it
 
 
+class NormalizedBatch(NamedTuple):
+    """Faces, the frontal neutral face of the same person, and frontal neutral faces of anybody."""
+
+    faces: Tensor  # (N, 3, S, S) in [0, 1]
+    targets: Tensor  # (N, 3, S, S) the same people, frontal and neutral (y)
+    guides: Tensor  # (N, 3, S, S) frontal neutral faces of anybody (g)
+
+
 class LabelledFaces(Dataset[LabelledBatch]):
     """Batch number `step` of faces with their labels; every face once an epoch, in random order.
 

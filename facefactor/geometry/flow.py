@@ -84,6 +84,19 @@ def mirror_flow(flow: Tensor) -> Tensor:
     return flow.flip(3) * flow.new_tensor([-1.0, 1.0])[:, None, None]
 
 
+def extend_flow(flow: Tensor, known: Tensor) -> Tensor:
+    """A flow (N, 2, H, W) where it is known (N, 1, H, W), smooth elsewhere, 0 beyond the image.
+
+    Elsewhere each pixel has the mean of its four neighbours, as nearly as 4 H rounds make it.
+    """
+    kernel = flow.new_tensor([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).expand(2, 1, 3, 3) / 4
+    fixed = torch.where(known, flow, 0.0)
+    extended = fixed
+    for _ in range(4 * flow.shape[2]):
+        extended = torch.where(known, fixed, F.conv2d(extended, kernel, padding=1, groups=2))
+    return extended
+
+
 def random_flow(
     count: int, size: int, deviation: float, nodes: int, device: torch.device | None = None
 ) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import kornia.filters
+import torch
 from torch import Tensor
 
 
@@ -18,3 +20,14 @@ def symmetry_loss(faces: Tensor) -> Tensor:
     half = faces.shape[-1] // 2
     left, right = faces[..., :half], faces.flip(-1)[..., :half]
     return (left - right).abs().mean()
+
+
+def laplacian(images: Tensor) -> Tensor:
+    """Half of how far each pixel's eight neighbours are, on average, above it; (N, C, H, W), float.
+
+    Constant light and, but for the outermost pixels (beyond which the image is mirrored), light
+    that changes evenly across the face give 0, so `symmetry_loss` of this compares what a face is
+    made of rather than how it is lit.
+    """
+    with torch.autocast(images.device.type, enabled=False):  # neighbours differ in the last bits
+        return kornia.filters.laplacian(images.float(), 3)

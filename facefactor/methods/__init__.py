@@ -11,9 +11,11 @@ from types import ModuleType
 from facefactor.methods.facecycle import recipe as facecycle
 from facefactor.methods.ipdfer import recipe as ipdfer
 from facefactor.methods.neurotensorial import recipe as neurotensorial
+from facefactor.methods.nfgan import recipe as nfgan
 
 METHODS: dict[str, ModuleType] = {
     "facecycle": facecycle,
     "ipdfer": ipdfer,
     "neurotensorial": neurotensorial,
+    "nfgan": nfgan,
 }

@@ -18,6 +18,7 @@ from facefactor.protocols.neutral import motion_asked_for, neutral_faces
 from facefactor.protocols.pictures import codes_picture, synthesis
 from facefactor.protocols.predictability import predictability_matrix
 from facefactor.protocols.recognition import recognition, recognition_by_yaw
+from facefactor.protocols.recognition_folds import expression_folds
 from facefactor.protocols.relighting import relighting_of_pairs
 from facefactor.protocols.subject import CACHE, Encode, Findings, Subject
 
@@ -33,6 +34,7 @@ PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], Findings]] = {
     "motion": motion_asked_for,
     "recognition": recognition,
     "recognition-by-yaw": recognition_by_yaw,
+    "expression-folds": expression_folds,
     "leakage": leakage,
     "predictability": predictability_matrix,
     "relighting": relighting_of_pairs,

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facefactor.data.cropped_yale import light_side
 from facefactor.data.crops import CroppedFaces
 from facefactor.data.held_out import hold_out_people
+from facefactor.data.lights import light_of, light_side
 from facefactor.data.multipie import multipie_name
 from facefactor.data.named_photos import kdef_name
 from facefactor.data.readers import READERS
@@ -33,7 +33,10 @@ _MANY = 25  # photos of a person
 _YAW_STEP = 15  # degrees between the seven poses of Neuro-Tensorial's Table 2
 _YAWS = 3  # steps to either side; heads turned further are of the last
 
+_NO_FLASH = (0, 19)  # of Multi-PIE
+
 Labels = list[str | None]
+Told = tuple[dict[FactorName, Labels], tuple[str, ...]]  # and the instruments that told
 Area = NDArray[np.bool_]
 
 
@@ -41,7 +44,8 @@ Area = NDArray[np.bool_]
 class LabelledFaces:
     """Faces of one data set that no training saw, as far as is known, and what is known of them."""
 
-    title: str  # the data set, and which part of it
+    name: str  # of the data set
+    title: str  # the same, and which part of it
     cut: CroppedFaces  # N faces
     labels: Mapping[FactorName, Labels]  # N of each attribute; None: unknown
     instruments: tuple[str, ...] = ()  # that told the labels
@@ -52,11 +56,13 @@ class LabelledFaces:
         return None if None in names else [str(name) for name in names]
 
 
-def labelled_faces(subject: Subject, name: str, folder: Path, seed: int) -> LabelledFaces:
+def labelled_faces(subject: Subject, name: str, folder: Path, seed: int) -> list[LabelledFaces]:
     """Faces of a data set, 2,500 at most, in the crop of the subject, with their labels.
 
     Of CelebA, and of any data set that the subject is known to have been trained on, only people
-    held out of training; of RAF-DB the test part.
+    held out of training; of RAF-DB the test part. Multi-PIE comes twice: seven cameras ("multipie",
+    as in Neuro-Tensorial's Table 2), and the frontal one with 18 flashes ("multipie-frontal"; 16 in
+    its Table 3, which does not say which).
 
     Args:
         name: a key of `DATASETS`.
@@ -64,18 +70,22 @@ def labelled_faces(subject: Subject, name: str, folder: Path, seed: int) -> Labe
     Raises:
         DataError: nobody is held out.
     """
-    records = READERS[name](folder)
-    title = name
+    records, part = READERS[name](folder), ""
     if name == "rafdb":
-        records, title = of_split(labelled(records), "test"), f"{name} test"
+        records, part = of_split(labelled(records), "test"), " test"
     elif name == "celeba" or name in subject.trained_on:
         _, records = hold_out_people(records)
-        title = f"{name}, held-out people"
+        part = ", held-out people"
         if not records:
             raise DataError(f"{folder}: too few people in it to hold any out of training")
-    chosen = _some_people(records, PHOTOS, seed)
-    cut = cut_yale(subject, chosen)[0] if name == "croppedyale" else subject.cut(chosen)
-    return DATASETS[name](subject, title, cut, seed)
+    sets = _cameras(records) if name == "multipie" else {name: records}
+    found = []
+    for title, those in sets.items():
+        chosen = _some_people(those, PHOTOS, seed)
+        cut = cut_yale(subject, chosen)[0] if name == "cropped-yale" else subject.cut(chosen)
+        labels, instruments = DATASETS[name](subject, cut, seed)
+        found.append(LabelledFaces(title, f"{title}{part}", cut, labels, instruments))
+    return found
 
 
 def cut_yale(subject: Subject, records: Sequence[FaceRecord]) -> tuple[CroppedFaces, Area]:
@@ -91,64 +101,66 @@ def cut_yale(subject: Subject, records: Sequence[FaceRecord]) -> tuple[CroppedFa
     return replace(cut, faces=spread_edges(np.asarray(cut.faces), area)), area
 
 
-def _of_people(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> LabelledFaces:
+def _of_people(subject: Subject, cut: CroppedFaces, seed: int) -> Told:
     """CelebA: who it is, and the yaw that the landmark network sees."""
     yaw = [_yaw_name(angle) for angle in measure_yaw(subject, cut).tolist()]
-    labels: dict[FactorName, Labels] = {
-        "identity": _people(cut.records, seed),
-        "pose": yaw,
-    }
-    return LabelledFaces(title, cut, labels, ("landmarks",))
+    return {"identity": _people(cut.records, seed), "pose": yaw}, ("landmarks",)
 
 
-def _of_lights(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> LabelledFaces:
+def _of_lights(subject: Subject, cut: CroppedFaces, seed: int) -> Told:
     """CroppedYale: who it is, and from which side the light comes."""
-    sides = [None if record.light is None else light_side(record.light) for record in cut.records]
-    labels: dict[FactorName, Labels] = {
-        "identity": _people(cut.records, seed),
-        "illumination": sides,
-    }
-    return LabelledFaces(title, cut, labels)
+    lights = [light_of(record) for record in cut.records]
+    sides = [None if light is None else light_side(light) for light in lights]
+    return {"identity": _people(cut.records, seed), "illumination": sides}, ()
 
 
-def _of_expressions(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> LabelledFaces:
-    expressions = [record.expression for record in cut.records]
-    return LabelledFaces(title, cut, {"expression": expressions})
+def _of_expressions(subject: Subject, cut: CroppedFaces, seed: int) -> Told:
+    return {"expression": [record.expression for record in cut.records]}, ()
 
 
-def _of_views(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> LabelledFaces:
+def _of_views(subject: Subject, cut: CroppedFaces, seed: int) -> Told:
     """KDEF: the expression and, where there are several, the view."""
-    found = _of_expressions(subject, title, cut, seed)
-    views: Labels = [kdef_name(record.path).view for record in cut.records]
-    if len(set(views)) == 1:
-        return found
-    return LabelledFaces(title, cut, {**found.labels, "pose": views})
+    labels: dict[FactorName, Labels] = {
+        "expression": [record.expression for record in cut.records],
+        "pose": [kdef_name(record.path).view for record in cut.records],
+    }
+    if len(set(labels["pose"])) == 1:
+        del labels["pose"]
+    return labels, ()
 
 
-def _of_multipie(subject: Subject, title: str, cut: CroppedFaces, seed: int) -> LabelledFaces:
-    """Multi-PIE: people, six expressions, and the camera or, for one camera, the flash."""
+def _of_multipie(subject: Subject, cut: CroppedFaces, seed: int) -> Told:
+    """People, six expressions, and the camera or, where there is one, the flash."""
     names = [multipie_name(record.path) for record in cut.records]
-    cameras: Labels = [f"camera {name.camera}" for name in names]
     labels: dict[FactorName, Labels] = {
         "identity": _people(cut.records, seed),
         "expression": [name.expression for name in names],
     }
-    if len(set(cameras)) > 1:
-        labels["pose"] = cameras
+    if len({name.camera for name in names}) > 1:
+        labels["pose"] = [f"camera {name.camera}" for name in names]
     else:
-        labels["illumination"] = [f"flash {name.light}" for name in names]
-    return LabelledFaces(title, cut, labels)
+        labels["illumination"] = [f"flash {name.illumination}" for name in names]
+    return labels, ()
+
+
+def _cameras(records: Sequence[FaceRecord]) -> dict[str, list[FaceRecord]]:
+    """Multi-PIE's photos of seven cameras, and of the frontal one those with a flash."""
+    names = {record: multipie_name(record.path) for record in records}
+    furthest = _YAWS * _YAW_STEP
+    turned = [r for r, n in names.items() if n.yaw_deg is not None and abs(n.yaw_deg) <= furthest]
+    flashed = [r for r, n in names.items() if n.yaw_deg == 0 and n.illumination not in _NO_FLASH]
+    sets = {"multipie": turned, "multipie-frontal": flashed}
+    return {title: those for title, those in sets.items() if those}
 
 
 # Reader -> what labels its faces.
-DATASETS: dict[str, Callable[[Subject, str, CroppedFaces, int], LabelledFaces]] = {
+DATASETS: dict[str, Callable[[Subject, CroppedFaces, int], Told]] = {
     "celeba": _of_people,
-    "croppedyale": _of_lights,
+    "cropped-yale": _of_lights,
     "kdef": _of_views,
     "ckplus48": _of_expressions,
     "ckplus": _of_expressions,
     "multipie": _of_multipie,
-    "multipie-frontal": _of_multipie,
     "rafdb": _of_expressions,
 }
 

@@ -45,22 +45,30 @@ def codes_picture(subject: Subject, folders: Mapping[str, Path], seed: int) -> F
     """
     pictures = {}
     for name in suitable(folders, tuple(DATASETS), "codes-picture"):
-        known = labelled_faces(subject, name, folders[name], seed)
-        codes = _codes(subject, known.cut.faces)
-        for attribute, labels in known.labels.items():
-            rows, names = known_rows(_most_frequent(labels))
-            chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_MAP_FACES])
-            if len(chosen) < 4:
-                raise FaceFactorError(
-                    f"{known.title}: {len(chosen)} faces of known {attribute} are too few for a map"
-                )
-            places, drawn = rows[chosen], [names[place] for place in chosen]
-            maps = [
-                _map(code[places], drawn, f"{factor} code by {attribute}: {known.title}", seed)
-                for factor, code in codes.items()
-            ]
-            pictures[f"codes-{name}-{attribute}.png"] = np.concatenate(maps, axis=1)
+        for known in labelled_faces(subject, name, folders[name], seed):
+            codes = _codes(subject, known.cut.faces)
+            for attribute, labels in known.labels.items():
+                picture = _maps(codes, known.title, attribute, labels, seed)
+                pictures[f"codes-{known.name}-{attribute}.png"] = picture
     return Findings(pictures=pictures)
+
+
+def _maps(
+    codes: Mapping[FactorName, Tensor], title: str, attribute: str, labels: Labels, seed: int
+) -> Photo:
+    """A map of each code beside the next, coloured by one attribute."""
+    rows, names = known_rows(_most_frequent(labels))
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_MAP_FACES])
+    if len(chosen) < 4:
+        raise FaceFactorError(
+            f"{title}: {len(chosen)} faces of known {attribute} are too few for a map"
+        )
+    places, drawn = rows[chosen], [names[place] for place in chosen]
+    maps = [
+        _map(code[places], drawn, f"{factor} code by {attribute}: {title}", seed)
+        for factor, code in codes.items()
+    ]
+    return np.concatenate(maps, axis=1)
 
 
 def _codes(subject: Subject, faces: NDArray[np.uint8]) -> dict[FactorName, Tensor]:
@@ -97,7 +105,7 @@ def synthesis(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findi
 
     Of people held out of training; of RAF-DB, whose people are unknown, test faces.
     """
-    _check_draws(subject)
+    check_draws(subject)
     pictures = {}
     for name in suitable(folders, ("rafdb", "celeba", "kdef", "lfw"), "synthesis"):
         cut = subject.cut(_one_photo_each(READERS[name](folders[name]), seed))
@@ -132,7 +140,7 @@ def _one_photo_each(records: list[FaceRecord], seed: int) -> list[FaceRecord]:
     return some(photos, _PEOPLE, seed)
 
 
-def _check_draws(subject: Subject) -> None:
+def check_draws(subject: Subject) -> None:
     """FaceFactorError unless the decoder was trained."""
     weights = getattr(build_recipe(subject.header), "weights", None)
     if not getattr(weights, "draw", True):

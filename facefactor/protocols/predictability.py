@@ -67,10 +67,10 @@ def predictability_matrix(subject: Subject, folders: Mapping[str, Path], seed: i
     baselines = _baselines(subject, folders, seed)
     columns = []
     for name in suitable(folders, _DATASETS, TITLE):
-        known = labelled_faces(subject, name, folders[name], seed)
-        codes = _codes(subject, baselines, known.cut.faces, seed)
-        for attribute, labels in known.labels.items():
-            columns += _measure(subject, name, known, codes, attribute, labels, seed)
+        for known in labelled_faces(subject, name, folders[name], seed):
+            codes = _codes(subject, baselines, known.cut.faces, seed)
+            for attribute, labels in known.labels.items():
+                columns += _measure(subject, known, codes, attribute, labels, seed)
     if not columns:
         raise DataError(f"{', '.join(folders)}: too few photos of two classes to tell them apart")
     return Findings([column.table for column in columns], {f"{TITLE}.png": _picture(columns)})
@@ -118,7 +118,6 @@ def _side_by_side(model: Any, sizes: Mapping[FactorName, int]) -> Encode:
 
 def _measure(
     subject: Subject,
-    dataset: str,
     known: LabelledFaces,
     codes: Mapping[str, Tensor],
     attribute: FactorName,
@@ -144,7 +143,7 @@ def _measure(
             title: predictability(own[rows], names, subjects, seed=seed)
             for title, own in codes.items()
         }
-        as_published = (subject.name, dataset, attribute) if subjects is None else None
+        as_published = (subject.name, known.name, attribute) if subjects is None else None
         table = ResultTable(
             protocol=f"{TITLE} of {attribute}, linear SVM, {FOLDS} folds, {split}",
             dataset=f"{known.title}, {classes} classes",
@@ -155,7 +154,7 @@ def _measure(
             split_hash=split_hash(records),
             instruments=known.instruments,
         )
-        columns.append(_Column(attribute, f"{attribute}\n{dataset}\n{split}", found, table))
+        columns.append(_Column(attribute, f"{attribute}\n{known.name}\n{split}", found, table))
     return columns
 
 

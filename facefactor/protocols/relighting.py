@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from facefactor import editing
-from facefactor.data.cropped_yale import SIDES, SUBSET_EDGES, Light, light_side, light_subset
+from facefactor.data.lights import (
+    FRONTAL,
+    SIDES,
+    SUBSET_EDGES,
+    Light,
+    light_of,
+    light_side,
+    light_subset,
+)
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.data.samples import match_colour
@@ -34,7 +42,6 @@ from facefactor.perception.recognition import embed
 from facefactor.protocols.labelled import cut_yale
 from facefactor.protocols.subject import Findings, Subject, suitable
 
-_FRONTAL: Light = (0.0, 0.0)
 _BATCH = 64  # faces drawn at once
 
 
@@ -61,7 +68,7 @@ def relighting_of_pairs(subject: Subject, folders: Mapping[str, Path], seed: int
     editing.check_factor(subject.header.spec, "illumination")
     network = packaged_recogniser()
     tables, pictures = [], {}
-    for name in suitable(folders, ("croppedyale",), "relighting"):
+    for name in suitable(folders, ("cropped-yale",), "relighting"):
         cut, seen = cut_yale(subject, READERS[name](folders[name]))
         pairs = pair_lights(cut.records, seed)
         faces = np.asarray(cut.faces)
@@ -105,15 +112,16 @@ def pair_lights(records: Sequence[FaceRecord], seed: int) -> Pairs:
     lit: defaultdict[Light, list[int]] = defaultdict(list)
     frontal: dict[str | None, int] = {}
     for row, record in enumerate(records):
-        if record.light is not None:
-            lit[record.light].append(row)
-            if record.light == _FRONTAL:
-                frontal[record.subject] = row
+        light = light_of(record)
+        if light is not None:
+            lit[light].append(row)
+        if light == FRONTAL:
+            frontal[record.subject] = row
     random = np.random.default_rng(seed)
     found = []
     for row, record in enumerate(records):
-        light = record.light
-        if light is None or light == _FRONTAL or record.subject not in frontal:
+        light = light_of(record)
+        if light is None or light == FRONTAL or record.subject not in frontal:
             continue
         others = [other for other in lit[light] if records[other].subject != record.subject]
         if others:

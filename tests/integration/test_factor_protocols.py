@@ -11,6 +11,7 @@ from torch import nn
 
 from facefactor.data.crops import CroppedFaces
 from facefactor.data.held_out import hold_out_people
+from facefactor.data.lights import light_of
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.editing import FactorError
 from facefactor.errors import FaceFactorError
@@ -104,7 +105,7 @@ def quick(monkeypatch):
 
 
 def test_predictability(yale, celeba, weights, tmp_path, turned, quick):
-    data = [f"celeba={celeba}", f"croppedyale={yale}"]
+    data = [f"celeba={celeba}", f"cropped-yale={yale}"]
     out = tmp_path / "out"
     tables = evaluate(weights, ["predictability"], data, out, cache=tmp_path / "cache")
     assert [(table.protocol.split(" of ")[1], table.dataset, table.n) for table in tables] == [
@@ -113,9 +114,9 @@ def test_predictability(yale, celeba, weights, tmp_path, turned, quick):
             ("identity", "random split", "celeba, held-out people, 5 classes", 20),
             # five people do not make ten folds
             ("pose", "random split", "celeba, held-out people, 2 classes", 20),
-            ("identity", "random split", "croppedyale, 12 classes", 60),
-            ("illumination", "random split", "croppedyale, 5 classes", 60),
-            ("illumination", "split by subject", "croppedyale, 5 classes", 60),
+            ("identity", "random split", "cropped-yale, 12 classes", 60),
+            ("illumination", "random split", "cropped-yale, 5 classes", 60),
+            ("illumination", "split by subject", "cropped-yale, 5 classes", 60),
         )
     ]
     names = ["identity", "expression", "pose", "illumination", "all codes"]
@@ -140,7 +141,7 @@ def test_without_celeba_there_are_no_baselines_that_learn(
 ):
     two_folds = partial(predictability.predictability, folds=2)
     monkeypatch.setattr(predictability, "predictability", two_folds)
-    tables = evaluate(weights, ["predictability"], [f"croppedyale={yale}"], cache=tmp_path)
+    tables = evaluate(weights, ["predictability"], [f"cropped-yale={yale}"], cache=tmp_path)
     assert not [s for s in tables[0].scores if "PCA" in s.metric or "autoencoder" in s.metric]
     assert "they learn from celeba" in caplog.text
 
@@ -149,7 +150,7 @@ def test_nothing_varied_is_an_error(yale, weights, tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "yaleB01").symlink_to(yale / "yaleB01")
     with pytest.raises(DataError, match="too few photos of two classes"):
-        evaluate(weights, ["predictability"], [f"croppedyale={tmp_path / 'one'}"], cache=tmp_path)
+        evaluate(weights, ["predictability"], [f"cropped-yale={tmp_path / 'one'}"], cache=tmp_path)
 
 
 def test_predictability_needs_labels(yale, weights, tmp_path):
@@ -185,12 +186,24 @@ def test_views_of_kdef_are_its_poses(tmp_path):
             for code, expression in (("AN", "anger"), ("NE", "neutral"))
         ]
         faces = np.zeros((len(records), 8, 8, 3), np.uint8)
-        return labelled._of_views(None, "kdef", CroppedFaces(faces, records, []), 0).labels
+        return labelled._of_views(None, CroppedFaces(faces, records, []), 0)[0]
 
     assert set(found(["S"])) == {"expression"}
     several = found(["HL", "S"])
     assert several["pose"][:4] == ["HL", "HL", "S", "S"]
     assert several["expression"][:2] == ["anger", "neutral"]
+
+
+def test_multipie_is_two_sets(tmp_path):
+    def record(camera, flash):
+        return FaceRecord(tmp_path / f"001_01_01_{camera}_{flash:02d}.png", "001")
+
+    frontal, dark, turned = record("051", 7), record("051", 0), record("190", 7)
+    profile, above = record("240", 7), record("191", 7)
+    assert labelled._cameras([frontal, dark, turned, profile, above]) == {
+        "multipie": [frontal, dark, turned],
+        "multipie-frontal": [frontal],
+    }
 
 
 def test_whole_people_are_chosen():
@@ -212,13 +225,13 @@ def test_labels_of_multipie(tmp_path):
             for light in (1, 7)
         ]
         faces = np.zeros((len(records), 8, 8, 3), np.uint8)
-        return labelled._of_multipie(None, "", CroppedFaces(faces, records, []), 0).labels
+        return labelled._of_multipie(None, CroppedFaces(faces, records, []), 0)[0]
 
     frontal, turned = found(["051"]), found(["051", "080"])
     assert set(frontal) == {"identity", "expression", "illumination"}
     assert set(turned) == {"identity", "expression", "pose"}
-    assert frontal["illumination"][:2] == ["flash 01", "flash 07"]
-    assert turned["pose"][1:3] == ["camera 051", "camera 080"]
+    assert frontal["illumination"][:2] == ["flash 1", "flash 7"]
+    assert turned["pose"][1:3] == ["camera 05_1", "camera 08_0"]
     assert turned["expression"][::4][:3] == ["neutral", "surprise", "squint"]
 
 
@@ -229,7 +242,7 @@ def test_crops_of_yale_have_no_second_pair_of_eyes(yale, tmp_path):
         header=SimpleNamespace(spec=spec),
         cut=lambda records: cut_faces(records, spec.crop, spec.image_size, tmp_path),
     )
-    records = relighting.READERS["croppedyale"](yale)[:3]
+    records = relighting.READERS["cropped-yale"](yale)[:3]
     cut, area = labelled.cut_yale(subject, records)
     columns, rows = area.any(axis=0), area.any(axis=1)
     # 126 of 201 and 144 of 201 pixels
@@ -286,14 +299,14 @@ def measure(model, folder, cache):
     subject = SimpleNamespace(
         model=model, name=spec.name, header=SimpleNamespace(spec=spec), cut=cut
     )
-    found = relighting.relighting_of_pairs(subject, {"croppedyale": folder}, seed=0)
+    found = relighting.relighting_of_pairs(subject, {"cropped-yale": folder}, seed=0)
     return {table.model: table for table in found.tables}, found.pictures
 
 
 def test_an_ideal_relighting_is_nearer_and_a_useless_one_is_not(yale, tmp_path, recogniser):
     tables, pictures = measure(Brightness(), yale, tmp_path)
     ideal, unrelit = tables["ideal, light of another's photo"], tables["unrelit photo"]
-    assert ideal.n == PEOPLE * (len(LIGHTS) - 1) and ideal.dataset == "croppedyale, 12 people"
+    assert ideal.n == PEOPLE * (len(LIGHTS) - 1) and ideal.dataset == "cropped-yale, 12 people"
     assert ideal["nearer in PSNR"] == 100 and ideal["PSNR"] > 40  # but for rounding
     assert ideal["nearer in both"] > 95
     assert unrelit["nearer in PSNR"] == 0 and unrelit["PSNR"] < 20
@@ -305,14 +318,14 @@ def test_an_ideal_relighting_is_nearer_and_a_useless_one_is_not(yale, tmp_path, 
     stranger = tables["the light's photo itself"]
     assert stranger["PSNR"] < ideal["PSNR"]
     assert not any("direction" in name for name in tables)  # it has no code for one
-    assert pictures["relighting-croppedyale.png"].shape[1] > 4 * 140
+    assert pictures["relighting-cropped-yale.png"].shape[1] > 4 * 140
     useless, _ = measure(Brightness(useless=True), yale, tmp_path)
     assert useless["ideal, light of another's photo"]["nearer in PSNR"] < 5
 
 
 def test_relighting_with_a_model_that_knows_directions(yale, weights, tmp_path, recogniser):
     out = tmp_path / "out"
-    tables = evaluate(weights, ["relighting"], [f"croppedyale={yale}"], out, cache=tmp_path)
+    tables = evaluate(weights, ["relighting"], [f"cropped-yale={yale}"], out, cache=tmp_path)
     assert [table.model for table in tables] == [
         "unrelit photo",
         "unrelit photo, brightness and contrast of the light's",
@@ -326,17 +339,18 @@ def test_relighting_with_a_model_that_knows_directions(yale, weights, tmp_path, 
     assert {table.n for table in tables} == {PEOPLE * (len(LIGHTS) - 1)}
     assert {table.instruments for table in tables} == {("recogniser",)}
     assert len({table["PSNR"] for table in tables}) == len(tables)
-    assert (out / "relighting-croppedyale.png").is_file()
+    assert (out / "relighting-cropped-yale.png").is_file()
 
 
 def test_pairs_take_the_light_of_somebody_else(yale):
-    records = relighting.READERS["croppedyale"](yale)
+    records = relighting.READERS["cropped-yale"](yale)
     pairs = relighting.pair_lights(records, seed=0)
     for own, source, true, light in zip(
         pairs.frontal, pairs.source, pairs.true, pairs.light, strict=True
     ):
-        assert records[own].light == (0.0, 0.0) and records[own].subject == records[true].subject
-        assert records[source].light == records[true].light == light != (0.0, 0.0)
+        assert light_of(records[own]) == (0.0, 0.0)
+        assert records[own].subject == records[true].subject
+        assert light_of(records[source]) == light_of(records[true]) == light != (0.0, 0.0)
         assert records[source].subject != records[true].subject
     assert relighting.pair_lights(records, seed=1).source != pairs.source
     alone = [record for record in records if record.subject == "yaleB01"]
@@ -347,7 +361,7 @@ def test_pairs_take_the_light_of_somebody_else(yale):
 def test_relighting_needs_a_light_to_change(yale, tmp_path):
     other = save_ipdfer(tmp_path / "model.safetensors")
     with pytest.raises(FactorError, match="ipdfer does not separate illumination"):
-        evaluate(other, ["relighting"], [f"croppedyale={yale}"], cache=tmp_path)
+        evaluate(other, ["relighting"], [f"cropped-yale={yale}"], cache=tmp_path)
 
 
 # maps
@@ -355,11 +369,11 @@ def test_relighting_needs_a_light_to_change(yale, tmp_path):
 
 def test_a_map_of_every_code_by_every_label(yale, weights, tmp_path):
     out = tmp_path / "out"
-    assert not evaluate(weights, ["codes-picture"], [f"croppedyale={yale}"], out, cache=tmp_path)
+    assert not evaluate(weights, ["codes-picture"], [f"cropped-yale={yale}"], out, cache=tmp_path)
     assert sorted(path.name for path in out.iterdir()) == [
-        "codes-croppedyale-identity.png",
-        "codes-croppedyale-illumination.png",
+        "codes-cropped-yale-identity.png",
+        "codes-cropped-yale-illumination.png",
     ]
-    by_light = read_photo(out / "codes-croppedyale-illumination.png")
+    by_light = read_photo(out / "codes-cropped-yale-illumination.png")
     assert by_light.shape[1] == 4 * (720 + 190)  # four codes beside one another
     assert not (by_light[:, :900] == by_light[:, 910:1810]).all()

@@ -14,6 +14,7 @@ from facefactor.data.held_out import hold_out_photos
 from facefactor.data.samples import number_subjects
 from facefactor.data.synthetic import RenderedFaces
 from facefactor.geometry.morphable import MorphableModelError, read_morphable, write_morphable
+from facefactor.geometry.uv_grid import resample
 from facefactor.perception.head_pose import MEAN_FACE
 from facefactor.perception.recognition import IResNet18, load_recogniser
 from facefactor.perception.state_dicts import InstrumentError
@@ -204,6 +205,9 @@ def test_a_morphable_model_is_fitted_to_what_is_trained_on(heads, tmp_path):
     model = checkpoints.build_model(path)
     assert set(model.spec.factors) == {"identity", "expression", "pose", "illumination"}
     assert list((tmp_path / "labels").glob("*.npz"))
+    grid = resample(read_morphable(run["morphable"]))
+    assert torch.equal(model.mean_face()[0], grid.neutral)  # meshes of these weights need no file
+    assert torch.equal(model.mean_face()[1], grid.landmarks68)
     for missing, message in (
         ("morphable", "learns from a morphable model fitted to its faces"),
         ("landmarks", "learns from 68 landmarks a photo and none are given"),

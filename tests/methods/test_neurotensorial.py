@@ -573,7 +573,7 @@ def test_published_weights():
 
 
 def test_all_networks_learn_at_one_rate_that_drops():
-    (stage,) = stages(replace(TINY, images=3200, batch_size=32, drop_at=(0.5,)), model_of())
+    *_, stage = stages(replace(TINY, images=3200, batch_size=32, drop_at=(0.5,)), model_of())
     optimizers, schedules = stage.module().configure_optimizers()
     assert [o.param_groups[0]["betas"] for o in optimizers] == [(0.5, 0.999)] * 2
     for step in range(51):
@@ -584,9 +584,26 @@ def test_all_networks_learn_at_one_rate_that_drops():
             schedule.step()
 
 
+def test_nobody_judges_at_first():
+    recipe = replace(TINY, unjudged_images=320, images=3200, batch_size=32)
+    first, main = stages(recipe, model_of())
+    assert (first.name, first.steps, main.steps) == ("unjudged", 10, 100)
+    alone, judged = first.module(), main.module()
+    assert alone.discriminator is None and alone.recogniser is None
+    assert judged.discriminator is not None and judged.recogniser is not None
+    changed = {
+        name for name, weight in vars(alone.weights).items() if weight != getattr(WEIGHTS, name)
+    }
+    assert changed == {"adversarial", "verification"}
+    optimizers, schedules = alone.configure_optimizers()
+    assert len(optimizers) == 1 and schedules[0].milestones == {}  # the rate drops in the end only
+    (only,) = stages(replace(recipe, unjudged_images=0), model_of())
+    assert only.name == "main"
+
+
 def test_the_packaged_recogniser_verifies_unless_another_is_named(monkeypatch, tmp_path):
     assert recipes.load_instrument(TINY) is None
-    (stage,) = stages(TINY, model_of())
+    *_, stage = stages(TINY, model_of())
     network = stage.module().recogniser
     assert isinstance(network, Frozen) and isinstance(network.network, OtherCrop)
     embeddings = network(torch.rand(2, 3, SIZE, SIZE))
@@ -595,7 +612,7 @@ def test_the_packaged_recogniser_verifies_unless_another_is_named(monkeypatch, t
     with pytest.raises(InstrumentError, match="mobilefacenet"):
         recipes.load_instrument(replace(TINY, instrument="mobilefacenet"))
     unverified = replace(TINY, weights=replace(WEIGHTS, verification=0.0))
-    assert stages(unverified, model_of())[0].module().recogniser is None
+    assert stages(unverified, model_of())[-1].module().recogniser is None
 
 
 def test_light_of_two_colours_is_refused():

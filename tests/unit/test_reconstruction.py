@@ -156,9 +156,25 @@ def test_without_a_morphable_model_there_is_all_but_the_mesh(model, face, found,
     }
     bare.write(tmp_path / "face.npz")
     for suffix in (".glb", ".obj", ".ply"):
-        with pytest.raises(FaceFactorError, match="a mesh needs the mean face.*--morphable FILE"):
+        with pytest.raises(
+            FaceFactorError, match="mesh needs the morphable model.*--morphable FILE"
+        ):
             bare.write(tmp_path / f"face{suffix}")
     assert [path.name for path in tmp_path.iterdir()] == ["face.npz"]
+
+
+def test_weights_that_know_their_mean_face_need_no_file(weights, face, egg):
+    grid = resample(read_morphable(egg))
+    knowing = api.load(weights)
+    knowing.set_mean_face(grid.neutral, grid.landmarks68)
+    with_file, without = reconstruct_face(knowing, face, egg), reconstruct_face(knowing, face)
+    torch.testing.assert_close(without.mesh.vertices, with_file.mesh.vertices)
+    assert torch.equal(without.mesh.triangles, with_file.mesh.triangles)
+    assert without.mesh.uv.aminmax() == (0, 1)  # the grid fills the texture
+    own = sample_texture(without.mesh.texture, without.mesh.uv)
+    other = sample_texture(with_file.mesh.texture, with_file.mesh.uv)
+    assert (own - other).abs().median() < 2 / 255
+    assert reconstruct_face(knowing, face, surface="coefficients").mesh is None
 
 
 def test_every_number_is_in_the_npz(found, face, tmp_path):

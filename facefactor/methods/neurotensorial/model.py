@@ -20,6 +20,7 @@ from facefactor.factors import FactorName, Factors, FactorSpec, ModelSpec
 from facefactor.geometry.lighting import shading
 from facefactor.geometry.rotations import nearest_rotation
 from facefactor.methods.neurotensorial.formation import compose, facing_normals, light_up
+from facefactor.methods.neurotensorial.motion import five_points, in_square, mesh_flow
 from facefactor.methods.neurotensorial.networks import (
     Encoder,
     UnpoolingDecoder,
@@ -73,6 +74,8 @@ class NeuroTensorial(nn.Module):
 
     neutral_expression: Tensor
     mean_illumination: Tensor
+    mean_shape: Tensor
+    landmarks: Tensor
 
     def __init__(
         self,
@@ -108,6 +111,9 @@ class NeuroTensorial(nn.Module):
         # a product with zero is zero, so neither is removed by the zero code; training follows them
         self.register_buffer("neutral_expression", torch.zeros(EXPRESSION))
         self.register_buffer("mean_illumination", torch.zeros(ILLUMINATION))
+        # of the morphable model that fitted the training faces, on the grid; 0: none did
+        self.register_buffer("mean_shape", torch.zeros(VERTICES, 3))
+        self.register_buffer("landmarks", torch.zeros(68, dtype=torch.int64))
         self.image_size = image_size
         self._begin_frontal_and_lit()
         self.spec = _spec(image_size)
@@ -171,6 +177,16 @@ class NeuroTensorial(nn.Module):
         features = synthesis(expression, identity)
         return self.shape_core(features).float().view(-1, 3, VERTICES)
 
+    def set_mean_face(self, vertices: Tensor, landmarks: Tensor) -> None:
+        """Keep what shapes are displacements from: vertices (9375, 3) in cm, and which of them are
+        the 68 landmarks."""
+        self.mean_shape.copy_(vertices)
+        self.landmarks.copy_(landmarks)
+
+    def mean_face(self) -> tuple[Tensor, Tensor] | None:
+        """What `set_mean_face` was given, in training; None for untrained weights."""
+        return (self.mean_shape, self.landmarks) if self.mean_shape.any() else None
+
     def frontal(self, identity: Tensor, expression: Tensor, illumination: Tensor | None) -> Tensor:
         """Q of codes (Eq. 2), (N, 3, S, S): the frontal image in [-1, 1], grey 0 around the face.
 
@@ -231,6 +247,27 @@ class NeuroTensorial(nn.Module):
         raise ValueError(
             f"neurotensorial has no neutral {name}; it has one for expression, pose, illumination"
         )
+
+    def edit_flow(self, before: Factors, after: Factors) -> Tensor:
+        """Flow that takes the photo's own pixels to the edited face, (N, 2, S, S): the motion of
+        the mesh, see `motion.py`. Weights that do not know the mean face move nothing."""
+        known = self.mean_face()
+        if known is None:
+            count = len(before["pose"])
+            return self.mean_shape.new_zeros(count, 2, self.image_size, self.image_size)
+        mean, landmarks = known
+        heads = [
+            (
+                mean + self.shape(codes["identity"], codes["expression"]).mT,
+                nearest_rotation(as_matrix(codes["pose"])),
+            )
+            for codes in (before, after)
+        ]
+        like = five_points(*heads[0], landmarks)
+        points = [
+            in_square(*head, landmarks, like, self.spec.crop, self.image_size) for head in heads
+        ]
+        return mesh_flow(points[0], points[1], self.image_size)
 
     def frontal_face(self, factors: Factors) -> Tensor:
         """The face seen from the front, (N, 3, S, S) in [0, 1], mid-grey around it."""

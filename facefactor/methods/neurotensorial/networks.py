@@ -12,6 +12,11 @@ from torch.nn import functional as F
 from facefactor.geometry.similarity import similarity_transform
 from facefactor.perception.align import CROPS
 
+# Which of five enlarged rows are the row before, at and after: for the first, the second of a pair.
+_SUMS = (
+    ((1.0, 1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 1.0, 0.0), (0.0, 0.0, 0.0, 0.0, 1.0)),
+    ((1.0, 0.0, 0.0, 0.0, 0.0), (0.0, 1.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0, 1.0)),
+)
 _FLOOR = 1e-6  # what the thresholding nonlinearity makes of all that is not above 0
 
 
@@ -35,6 +40,28 @@ def unpool(maxima: Tensor, where: Tensor) -> Tensor:
     empty = maxima.new_zeros(n, channels, 4 * height * width)
     filled = empty.scatter(2, where.flatten(2), maxima.flatten(2))
     return filled.view(n, channels, 2 * height, 2 * width)
+
+
+def enlarge_and_convolve(x: Tensor, convolution: nn.Module) -> Tensor:
+    """A 5x5 convolution, padding 2, of `x` enlarged to twice its size by nearest neighbours.
+
+    Enlarged pixels come in equal pairs, so each of the four places in a pair of rows and columns
+    is a 3x3 convolution of `x` itself, whose weights are sums of the 5x5 ones: the same result
+    with 9/25 of the multiplications.
+
+    Args:
+        x: (N, C, H, W).
+        convolution: its weights count alone, of shape (C', C, 5, 5).
+
+    Returns:
+        (N, C', 2H, 2W).
+    """
+    assert isinstance(convolution, nn.Conv2d)
+    weight = convolution.weight  # (C', C, 5, 5)
+    sums = weight.new_tensor(_SUMS)
+    folded = torch.einsum("ari,bsj,ocij->oabcrs", sums, sums, weight).flatten(0, 2)
+    bias = None if convolution.bias is None else convolution.bias.repeat_interleave(4)
+    return F.pixel_shuffle(F.conv2d(x, folded, bias, padding=1), 2)
 
 
 class Encoder(nn.Module):
@@ -112,7 +139,7 @@ class UpsamplingDecoder(nn.Module):
         x = self.activation(self.from_code(features))
         x = x.reshape(len(features), -1, self.side, self.side)
         for convolution in self.convolutions:
-            x = self.activation(convolution(F.interpolate(x, scale_factor=2.0, mode="nearest")))
+            x = self.activation(enlarge_and_convolve(x, convolution))
         return self.to_image(x).float()
 
 

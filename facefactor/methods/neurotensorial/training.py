@@ -57,7 +57,7 @@ class NeuroTensorialStage(LightningModule):
     """The one stage: the whole of Fig. 2, and BEGAN's discriminator.
 
     Args:
-        discriminator: D, faces (N, 3, S, S) -> the same, redrawn.
+        discriminator: D, faces (N, 3, S, S) -> the same, redrawn; None where its weight is 0.
         recogniser: V of Eq. 8, frozen: our faces -> embeddings (N, D); None where its weight is 0.
         balance_ratio, balance_rate: gamma and lambda_k of BEGAN.
     """
@@ -67,7 +67,7 @@ class NeuroTensorialStage(LightningModule):
     def __init__(
         self,
         model: NeuroTensorial,
-        discriminator: nn.Module,
+        discriminator: nn.Module | None,
         recogniser: nn.Module | None,
         weights: Weights,
         balance_ratio: float,

@@ -1,75 +1,110 @@
-"""Multi-PIE: what its names say, on a small made folder."""
+"""Multi-PIE: small folders in its official layout, and what broken ones are told."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from facefactor.data.multipie import CAMERAS, multipie_name, read_multipie
+from facefactor.data.multipie import CAMERA_YAW_DEG, CAMERAS, multipie_name, read_multipie
 from facefactor.data.readers import READERS
-from facefactor.data.records import DataError
+from facefactor.data.records import DataError, split_by_subject
+from facefactor.factors import EXPRESSIONS
 from tests.made_folders import draw
+
+
+def shot(top: Path, subject: str, session: int, recording: int, camera: str, light: int) -> Path:
+    name = f"{subject}_{session:02d}_{recording:02d}_{camera.replace('_', '')}_{light:02d}.png"
+    place = top / f"session{session:02d}/multiview/{subject}/{recording:02d}/{camera}"
+    return draw(place / name, 64, 48)
 
 
 @pytest.fixture
 def multipie(tmp_path):
-    for session, recording, camera, light in (
-        ("01", "02", "051", "07"),
-        ("02", "03", "080", "07"),
-        ("01", "01", "110", "07"),  # a profile
-        ("04", "03", "051", "00"),  # no flash
-    ):
-        folder = f"session{session}/multiview/001/{recording}/{camera[:2]}_{camera[2]}"
-        draw(tmp_path / folder / f"001_{session}_{recording}_{camera}_{light}.png")
-    return tmp_path
+    top = tmp_path / "Multi-Pie" / "data"
+    shot(top, "001", 1, 1, "05_1", 7)
+    shot(top, "001", 1, 1, "05_1", 0)
+    shot(top, "001", 1, 2, "24_0", 7)
+    shot(top, "346", 2, 3, "05_1", 19)
+    shot(top, "346", 4, 3, "19_1", 18)
+    draw(top / "session01/highres/001/001_01_01.png")
+    return top
 
 
-def test_seven_cameras(multipie):
-    records = READERS["multipie"](multipie)
-    assert [(r.path.name, r.subject, r.expression) for r in records] == [
-        ("001_01_02_051_07.png", "001", "happiness"),
-        ("001_02_03_080_07.png", "001", None),
-        ("001_04_03_051_00.png", "001", None),
+def test_records(multipie):
+    assert [(r.path.name, r.subject, r.expression) for r in read_multipie(multipie)] == [
+        ("001_01_01_051_00.png", "001", "neutral"),
+        ("001_01_01_051_07.png", "001", "neutral"),
+        ("001_01_02_240_07.png", "001", "happiness"),
+        ("346_02_03_051_19.png", "346", None),  # a squint
+        ("346_04_03_191_18.png", "346", None),  # a scream
     ]
-    assert all(record.points is None for record in records) and len(CAMERAS) == 7
+    assert READERS["multipie"] is read_multipie
+    parts = split_by_subject(read_multipie(multipie), (0.5, 0.5), seed=0)
+    assert not {r.subject for r in parts[0]} & {r.subject for r in parts[1]}
 
 
-def test_frontal_with_a_flash(multipie):
-    (record,) = READERS["multipie-frontal"](multipie)
-    assert record.path.name == "001_01_02_051_07.png"
+def test_the_folder_above_and_the_cameras(multipie):
+    assert read_multipie(multipie.parent) == read_multipie(multipie)
+    frontal = read_multipie(multipie, cameras=["05_1"])
+    assert [multipie_name(record.path).illumination for record in frontal] == [0, 7, 19]
 
 
-@pytest.mark.parametrize(
-    ("name", "expression"),
-    [
-        ("346_01_01_190_19.png", "neutral"),
-        ("002_02_02_190_01.png", "surprise"),
-        ("002_02_03_190_01.png", "squint"),
-        ("002_03_02_190_01.png", "smile"),
-        ("002_03_03_190_01.png", "disgust"),
-        ("002_04_02_190_01.png", "neutral"),
-        ("002_04_03_190_01.png", "scream"),
-    ],
-)
-def test_the_expression_follows_from_session_and_recording(name, expression):
-    found = multipie_name(Path(name))
-    assert (found.subject, found.expression, found.camera, found.light) == (
-        name[:3],
-        expression,
-        "190",
-        name[14:16],
-    )
+def test_what_a_name_says():
+    name = multipie_name(Path("session03/multiview/042/02/13_0/042_03_02_130_11.png"))
+    assert name == ("042", 3, 2, "13_0", 11)
+    assert (name.expression, name.yaw_deg) == ("smile", 30)
+    assert multipie_name(Path("042_03_02_081_11.png")).yaw_deg is None  # from above
+    told = {
+        (session, recording): multipie_name(
+            Path(f"001_{session:02d}_{recording:02d}_051_00.png")
+        ).expression
+        for session in (1, 2, 3, 4)
+        for recording in (1, 2, 3)
+        if (session, recording) != (1, 3)
+    }
+    assert Counter(told.values()) == {  # the paper's six; five recordings are neutral
+        **{"neutral": 5, "smile": 2},
+        **dict.fromkeys(("surprise", "squint", "disgust", "scream"), 1),
+    }
+    assert told[4, 2] == "neutral" and told[4, 3] == "scream" and told[2, 3] == "squint"
+
+
+def test_cameras_are_fifteen_degrees_apart_with_the_right_profile_in_24_0():
+    """Nose to the image's left is positive, so a head that shows its right side is negative."""
+    yaws = list(CAMERA_YAW_DEG.values())
+    assert yaws == list(range(-90, 91, 15)) and len(CAMERAS) == 15
+    assert CAMERA_YAW_DEG["24_0"] == -90 and CAMERA_YAW_DEG["05_1"] == 0
+
+
+def test_expressions_are_the_projects(multipie):
+    told = {record.expression for record in read_multipie(multipie)} - {None}
+    assert told <= set(EXPRESSIONS)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("1_01_01_051_07.png", "expected a name like 001_01_01_051_07.png"),
+        ("001_01_01_051_07_crop.png", "expected a name like 001_01_01_051_07.png"),
         ("001_05_01_051_07.png", "expected a name like"),
-        ("001_01_03_051_07.png", "session 01 has recordings 01 to 02, this is 03"),
-        ("001_01_01_110_07.png", "no photos of these cameras"),
+        ("001_01_01_051_20.png", "illumination 00 to 19"),
+        ("001_01_01_061_07.png", "there is no camera 06_1"),
+        ("001_01_03_051_07.png", "session 1 has no recording 3"),
+        ("002_01_01_051_07.png", "belongs into session01/multiview/002/01/05_1"),
+        ("001_01_01_050_07.png", "belongs into session01/multiview/001/01/05_0"),
     ],
 )
-def test_what_is_no_multipie(tmp_path, name, message):
-    draw(tmp_path / name)
-    with pytest.raises(DataError, match=message):
-        read_multipie(tmp_path)
+def test_names_in_doubt(multipie, name, message):
+    draw(multipie / "session01/multiview/001/01/05_1" / name)
+    with pytest.raises(DataError, match=message) as told:
+        read_multipie(multipie)
+    assert name in str(told.value)
+
+
+def test_other_folders(tmp_path, multipie):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no session01/multiview .* top folder of\s+Multi-PIE"):
+        read_multipie(tmp_path / "empty")
+    with pytest.raises(DataError, match="does not exist"):
+        read_multipie(tmp_path / "gone")
+    with pytest.raises(DataError, match="no photos 001_01_01_051_07.png of 11_0"):
+        read_multipie(multipie, cameras=["11_0"])

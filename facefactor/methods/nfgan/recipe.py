@@ -1,0 +1,151 @@
+"""Settings of NFGAN: the published ones, grey, and some in colour that two CPU cores can train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+from torch import nn
+
+from facefactor.methods.nfgan.instruments import Instruments, load_instruments
+from facefactor.methods.nfgan.losses import Space, Weights
+from facefactor.methods.nfgan.model import NFGAN
+from facefactor.methods.nfgan.networks import Decoder, Discriminator, Encoder, Upsampling
+from facefactor.stages import Stage
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what is trained and how; data and machine aside."""
+
+    # networks
+    colours: int  # 1: luminance, 3: RGB
+    upsampling: Upsampling  # of Dec
+    # objective
+    instrument: str  # of Eq. 2; "" for the recogniser that comes with the package
+    recogniser: str  # of Eq. 6; the same
+    weights: Weights
+    symmetry: Space  # where Eq. 3 compares
+    balance_steps: int  # 0: weights multiply losses; else gradients, measured over so many steps
+    # schedule
+    batch_size: int
+    images: int  # seen in training
+    learning_rate: float
+    drop_at: tuple[float, ...]  # shares of training after which the rate falls to a tenth
+
+
+# A step costs, a face, 3 passes of Enc (17 M multiplications), 5 of Dec, 7 of Dis (57 M), and 3 of
+# either instrument, a backward pass counted as two, one to the input alone as one.
+_PAPER = Recipe(
+    colours=1,
+    upsampling="transposed",  # Dec 59 M
+    instrument="vggface",  # 460 M
+    recogniser="lightcnn9",  # 980 M; a step 5,100 M
+    weights=Weights(
+        feature=1.0,
+        identity=3e-3,  # lambda_1
+        pixel=1e-3,  # lambda_2
+        symmetry=0.3,  # lambda_3
+        adversarial=0.1,  # eta
+    ),
+    symmetry="pixels",
+    balance_steps=0,
+    batch_size=64,
+    images=20 * 254_156,  # 20 epochs of the pairs of VGG-Face and Multi-PIE (Sec. 5.1)
+    learning_rate=2e-4,
+    drop_at=(),
+)
+_PAPER_BALANCED = replace(_PAPER, balance_steps=500)
+_SMALL = replace(
+    _PAPER_BALANCED,
+    colours=3,
+    upsampling="nearest",  # Dec 238 M
+    instrument="",  # 38 M
+    recogniser="",  # 63 M; a step 1,960 M
+    batch_size=32,
+    images=600_000,
+    learning_rate=4e-4,  # fewer steps
+    drop_at=(2 / 3,),
+)
+PRESETS: Mapping[str, Recipe] = {
+    "paper": _PAPER,
+    "paper-balanced": _PAPER_BALANCED,
+    "small": _SMALL,
+    "small-grey": replace(_SMALL, colours=1, upsampling="transposed"),  # the published networks
+}
+
+
+def build(recipe: Recipe) -> NFGAN:
+    """The model of `recipe`, untrained.
+
+    Raises:
+        ValueError: a setting has a value that is not among those it can have.
+    """
+    _check(recipe)
+    encoder, decoder = Encoder(recipe.colours), Decoder(recipe.colours, recipe.upsampling)
+    return NFGAN(encoder, decoder, recipe.colours)
+
+
+def begin(recipe: Recipe, recogniser: Path | None = None) -> NFGAN:
+    """The model a training begins with.
+
+    Args:
+        recogniser: not used; other methods begin with one.
+    """
+    return build(recipe)
+
+
+def load_instrument(recipe: Recipe) -> nn.Module | None:
+    """The `Instruments` of Eq. 2 and 6; None where both are the recogniser of the package.
+
+    Raises:
+        InstrumentError: one of them is not at hand.
+    """
+    if not recipe.instrument and not recipe.recogniser:
+        return None
+    return load_instruments(recipe.instrument, recipe.recogniser)
+
+
+def stages(recipe: Recipe, model: NFGAN, instrument: nn.Module | None = None) -> list[Stage]:
+    """The one stage.
+
+    Args:
+        instrument: the `Instruments` of Eq. 2 and 6.
+
+    Raises:
+        InstrumentError: none was given, and none comes with the package.
+    """
+    # Lightning takes seconds to import and editing does not need it
+    from facefactor.methods.nfgan.training import NFGANStage, Schedule
+
+    look = load_instruments("", "") if instrument is None else instrument
+    assert isinstance(look, Instruments)
+    steps = recipe.images // recipe.batch_size
+    drops = tuple(max(1, int(steps * share)) for share in recipe.drop_at)
+
+    def main() -> NFGANStage:
+        return NFGANStage(
+            model,
+            Discriminator(recipe.colours),
+            look,
+            recipe.weights,
+            recipe.symmetry,
+            recipe.balance_steps,
+            Schedule(recipe.learning_rate, drops),
+        )
+
+    return [Stage("main", main, "normalized", recipe.images, recipe.batch_size)]
+
+
+def _check(recipe: Recipe) -> None:
+    choices: dict[str, tuple[object, ...]] = {
+        "colours": (1, 3),
+        "upsampling": get_args(Upsampling),
+        "symmetry": get_args(Space),
+    }
+    for name, possible in choices.items():
+        if getattr(recipe, name) not in possible:
+            told = " or ".join(map(str, possible))
+            raise ValueError(f"{name} is {getattr(recipe, name)}; set {told}")
