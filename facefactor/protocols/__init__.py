@@ -17,8 +17,10 @@ from facefactor.protocols.instruments import instrument_file, measure_instrument
 from facefactor.protocols.leakage import leakage
 from facefactor.protocols.neutral import motion_asked_for, neutral_faces
 from facefactor.protocols.pictures import codes_picture, synthesis
+from facefactor.protocols.predictability import predictability_matrix
 from facefactor.protocols.recognition import recognition, recognition_by_yaw
 from facefactor.protocols.recognition_folds import expression_folds
+from facefactor.protocols.relighting import relighting_of_pairs
 from facefactor.protocols.subject import CACHE, Encode, Findings, Subject
 from facefactor.protocols.synthetic import synthetic_truth
 
@@ -38,6 +40,8 @@ PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], Findings]] = {
     "leakage": leakage,
     "synthetic-truth": synthetic_truth,
     "synthetic-exchange": synthetic_exchange,
+    "predictability": predictability_matrix,
+    "relighting": relighting_of_pairs,
     "codes-picture": codes_picture,
     "synthesis": synthesis,
 }
