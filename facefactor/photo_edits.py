@@ -104,7 +104,8 @@ def edit_face(model: FaceModel, face: PhotoFace, change: Change, raw: bool = Fal
         from facefactor.images import face_to_photo
 
         return face_to_photo(edited)[0]
-    if not torch.equal(after["identity"], before["identity"]):
+    person = before.codes.get("identity")  # a model may separate none
+    if person is not None and not torch.equal(after["identity"], person):
         return paste_back(face.photo, placement, edited)
     edit_flow = getattr(model, "edit_flow", None)  # models without flow just redraw
     flow = edit_flow(before, after) if edit_flow else None
