@@ -487,8 +487,9 @@ def evaluate(
             "--protocol",
             "-p",
             help="expression-probe, expression-map-probe, head-pose, verification, "
-            "neutral-consistency, motion, recognition, recognition-by-yaw, expression-folds, "
-            "leakage, codes-picture, synthesis. Repeatable; the last two need --output.",
+            "neutral-consistency, motion, normalization, normalized-verification, recognition, "
+            "recognition-by-yaw, expression-folds, leakage, codes-picture, synthesis. Repeatable; "
+            "the last two need --output.",
         ),
     ],
     dataset: Annotated[

@@ -15,6 +15,8 @@ from facefactor.protocols.codes import expression, expression_map, head_pose, ve
 from facefactor.protocols.instruments import instrument_file, measure_instrument
 from facefactor.protocols.leakage import leakage
 from facefactor.protocols.neutral import motion_asked_for, neutral_faces
+from facefactor.protocols.normalization import normalized_faces
+from facefactor.protocols.normalized_pairs import normalized_verification
 from facefactor.protocols.pictures import codes_picture, synthesis
 from facefactor.protocols.recognition import recognition, recognition_by_yaw
 from facefactor.protocols.recognition_folds import expression_folds
@@ -30,6 +32,8 @@ PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], Findings]] = {
     "verification": verification_of_pairs,
     "neutral-consistency": neutral_faces,
     "motion": motion_asked_for,
+    "normalization": normalized_faces,
+    "normalized-verification": normalized_verification,
     "recognition": recognition,
     "recognition-by-yaw": recognition_by_yaw,
     "expression-folds": expression_folds,
