@@ -62,7 +62,8 @@ def normalization(
         thresholds: recogniser -> the cosine at and above which two faces count as one person's.
 
     Returns:
-        Shares in %; squared distances of embeddings, in [0, 4], with their deviation over faces;
+        Shares in %; squared distances of embeddings, in [0, 4], with their deviation over faces,
+        and the thresholds as such;
         asymmetry (Eq. 3 of the paper) of 255 levels; angles in degrees, mean of absolute values.
         With `truth` also how far the true face is: by recognisers, and in pixels.
 
@@ -73,6 +74,7 @@ def normalization(
     if len(counts) > 1 or not len(faces):
         raise ValueError(f"as many faces as photos are needed, got {sorted(counts)}")
     scores = [
+        *(Score(f"threshold, {name}", 2 - 2 * level, "") for name, level in thresholds.items()),
         *_identity_scores(found.embeddings, photos.embeddings, thresholds, "the photo"),
         Score("called neutral", _percent(found.called_neutral), "%"),
         Score("probability of neutral", _percent(found.neutral), "%"),
@@ -98,7 +100,7 @@ def normalization(
 
 
 def squared_distance(left: Tensor, right: Tensor) -> Tensor:
-    """Of embeddings (N, D) brought to unit length: 2 - 2 cosine, (N,) float64 in [0, 4] (Fig. 4)."""
+    """Of embeddings (N, D) at unit length: 2 - 2 cosine, (N,) float64 in [0, 4] (Fig. 4)."""
     return 2 - 2 * cosine(left, right).clamp(-1, 1)
 
 

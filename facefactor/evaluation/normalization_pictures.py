@@ -20,9 +20,7 @@ _TEXT_SIZE, _TITLE_SIZE = 15, 18
 _PAPER, _INK, _BAR, _RULE = (255, 255, 255), (30, 30, 30), (20, 70, 140), (213, 94, 0)
 
 
-def distances_picture(
-    series: Mapping[str, ArrayLike], threshold: float, title: str = ""
-) -> Photo:
+def distances_picture(series: Mapping[str, ArrayLike], threshold: float, title: str = "") -> Photo:
     """Histograms of squared distances one below the other, as (H, W, 3) (Fig. 4).
 
     Each is as high as its own fullest bin asks for. The threshold is a line through all of them;
@@ -61,8 +59,10 @@ def distances_picture(
     return np.asarray(picture)
 
 
-def people_picture(rows: Mapping[str, Sequence[Photo]], title: str = "", columns: int = 10) -> Photo:
-    """Rows of faces as of `faces_picture`, broken after `columns` faces and stacked, (H, W, 3).
+def people_picture(
+    rows: Mapping[str, Sequence[Photo]], title: str = "", columns: int = 10
+) -> Photo:
+    """Rows as of `faces_picture`, broken after `columns` faces and stacked, (H, W, 3).
 
     Args:
         rows: name -> faces (S, S, 3), as many in each row; a column is one photo's.

@@ -67,7 +67,7 @@ def mean_face(subject: Subject, train: Sequence[FaceRecord], seed: int) -> tuple
 @torch.inference_mode()
 def normalise_all(normalise: Normalise, faces: Tensor) -> Tensor:
     """(N, 3, S, S), a batch at a time; in [0, 1]."""
-    return torch.cat([normalise(part).float().clamp(0, 1) for part in faces.split(_BATCH)])
+    return torch.cat([normalise(part).float().clamp(0, 1) for part in torch.split(faces, _BATCH)])
 
 
 def to_faces(faces: NDArray[np.uint8]) -> Tensor:

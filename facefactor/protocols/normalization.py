@@ -171,7 +171,7 @@ def one_after_another(people: Sequence[str], count: int, seed: int) -> list[int]
     Who comes first, and which of a person's photos, is chosen by the seed.
     """
     turns: dict[str, int] = defaultdict(int)
-    ranked = []
+    ranked: list[tuple[int, int, int]] = []  # whose turn it is, place in the draw, row
     for row in np.random.default_rng(seed).permutation(len(people)).tolist():
         ranked.append((turns[people[row]], len(ranked), row))
         turns[people[row]] += 1

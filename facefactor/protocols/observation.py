@@ -21,6 +21,7 @@ from facefactor.perception.head_pose import head_pose
 from facefactor.perception.instruments import find_weights
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.perception.packaged import (
+    InstrumentName,
     packaged_instrument,
     packaged_landmarks,
     packaged_recogniser,
@@ -32,7 +33,7 @@ from facefactor.protocols.instruments import FALSE_MATCHES
 # The square that all networks here take.
 CROP, SIZE = LandmarkNetwork.crop, LandmarkNetwork.image_size
 
-_PACKAGED = "recogniser"
+_PACKAGED: InstrumentName = "recogniser"
 _CLASSIFIER = "ipdfer"
 _BATCH = 64
 
@@ -55,7 +56,7 @@ class Instruments:
     @torch.inference_mode()
     def observe(self, faces: Tensor, crop: str) -> Observations:
         """Faces (N, 3, S, S) in [0, 1], N > 0, of a named crop."""
-        seen = [self._observe(recut(part, crop, CROP, SIZE)) for part in faces.split(_BATCH)]
+        seen = [self._observe(recut(part, crop, CROP, SIZE)) for part in torch.split(faces, _BATCH)]
         neutral = self.classifier.classes.index("neutral")
         probabilities = torch.cat([part[1] for part in seen])
         pose = head_pose(torch.cat([part[2] for part in seen]))
