@@ -33,6 +33,16 @@ class Observations:
     yaw: Tensor  # (N,) degrees, of the head in its crop; NaN: unknown
     pitch: Tensor  # (N,) degrees
 
+    def of(self, rows: Tensor) -> Observations:
+        """Those of some of the faces, (M,) numbers."""
+        return Observations(
+            {name: codes[rows] for name, codes in self.embeddings.items()},
+            self.neutral[rows],
+            self.called_neutral[rows],
+            self.yaw[rows],
+            self.pitch[rows],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Truth:
@@ -63,9 +73,9 @@ def normalization(
 
     Returns:
         Shares in %; squared distances of embeddings, in [0, 4], with their deviation over faces,
-        and the thresholds as such;
-        asymmetry (Eq. 3 of the paper) of 255 levels; angles in degrees, mean of absolute values.
-        With `truth` also how far the true face is: by recognisers, and in pixels.
+        and the thresholds as such distances; asymmetry (Eq. 3 of the paper) of 255 levels; means of
+        absolute angles in degrees. With `truth` also how far the true face is: by recognisers, and
+        in pixels.
 
     Raises:
         ValueError: the counts differ, or an embedding holds NaN.
@@ -83,9 +93,12 @@ def normalization(
         *_pose_scores(found, photos.yaw),
     ]
     if truth is not None and len(truth.rows):
-        own = {name: codes[truth.rows] for name, codes in found.embeddings.items()}
         scores += _identity_scores(
-            own, truth.embeddings, thresholds, "the true face", len(truth.rows)
+            found.of(truth.rows).embeddings,
+            truth.embeddings,
+            thresholds,
+            "the true face",
+            len(truth.rows),
         )
         difference = pixel_difference(faces[truth.rows], truth.faces)
         scores.append(
@@ -158,8 +171,8 @@ def _pose_scores(found: Observations, photos_yaw: Tensor) -> list[Score]:
         f", of photos {near:g}° to {far:g}°": (turned >= near) & (turned <= far),
         f", of photos above {far:g}°": turned > far,
     }
-    scores = [_mean_angle(f"mean |yaw|{label}", found.yaw[rows]) for label, rows in parts.items()]
-    return [*scores, _mean_angle("mean |pitch|", found.pitch)]
+    scores = [_mean_angle(f"absolute yaw{label}", found.yaw[rows]) for label, rows in parts.items()]
+    return [*scores, _mean_angle("absolute pitch", found.pitch)]
 
 
 def _mean_angle(metric: str, angles: Tensor) -> Score:

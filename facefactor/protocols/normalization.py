@@ -27,6 +27,7 @@ from facefactor.evaluation.normalization import (
     squared_distance,
 )
 from facefactor.evaluation.normalization_pictures import distances_picture, people_picture
+from facefactor.evaluation.tables import ResultTable
 from facefactor.images import Photo, face_to_photo
 from facefactor.protocols.normalisers import (
     Normalise,
@@ -58,8 +59,9 @@ _FRONTAL: dict[str, Callable[[FaceRecord], bool]] = {
 
 
 def normalized_faces(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
-    """Held-out people's normalised faces, beside a copy of the input, a mean face and the model
-    untrained; pictures of the distances (Fig. 4) and of forty faces."""
+    """Held-out people's normalised faces, beside a copy of the input, a mean face, the model
+    untrained and, where they are known, the true faces; pictures of the distances (Fig. 4) and of
+    forty faces."""
     check_normalises(subject, "normalization")
     instruments = load_instruments()
     findings = [
@@ -79,33 +81,61 @@ def _on_data_set(
     if len({record.subject for record in held_out}) < 2:
         raise FaceFactorError(f"{folder}: fewer than two held-out people; {name} has too few")
     strangers = _strangers(subject, name, some(held_out, _FACES, seed), instruments)
+    thresholds = same_person_thresholds(strangers.photos, strangers.people)
+    tables, found, drawn = [], {}, {}
+    for title, normalise in _normalisers(subject, train, seed).items():
+        drawn[title] = normalise_all(normalise, strangers.faces)
+        found[title] = instruments.observe(drawn[title], subject.header.spec.crop)
+        tables.append(
+            normalization(
+                drawn[title],
+                found[title],
+                strangers.photos,
+                thresholds,
+                name,
+                title,
+                strangers.truth,
+            )
+        )
+    if strangers.truth is not None:
+        tables.append(_ceiling(subject, instruments, name, strangers, strangers.truth, thresholds))
+    tables = [
+        replace(
+            table,
+            protocol=", ".join(["normalization", "held-out people", *strangers.setting]),
+            seed=seed,
+            split_hash=split_hash(strangers.cut.records),
+            instruments=instruments.names,
+        )
+        for table in tables
+    ]
+    return Findings(tables, _pictures(subject, name, strangers, drawn, found, thresholds, seed))
+
+
+def _normalisers(subject: Subject, train: Sequence[FaceRecord], seed: int) -> dict[str, Normalise]:
+    """By what tables call them: the model, and its floors."""
     mean, count = mean_face(subject, train, seed)
-    untrained = subject.untrained(seed)
-    normalisers: dict[str, Normalise] = {
+    return {
         subject.name: normaliser(subject.model),
         "copy of the input": lambda faces: faces,
         f"mean of {count:,} training faces": lambda faces: mean.expand_as(faces),
-        f"{subject.name}, untrained": normaliser(untrained),
+        f"{subject.name}, untrained": normaliser(subject.untrained(seed)),
     }
-    thresholds = same_person_thresholds(strangers.photos, strangers.people)
-    tables, found, drawn = [], {}, {}
-    for title, normalise in normalisers.items():
-        faces = normalise_all(normalise, strangers.faces)
-        found[title] = instruments.observe(faces, subject.header.spec.crop)
-        drawn[title] = faces
-        table = normalization(
-            faces, found[title], strangers.photos, thresholds, name, title, strangers.truth
-        )
-        tables.append(
-            replace(
-                table,
-                protocol=", ".join(["normalization", "held-out people", *strangers.setting]),
-                seed=seed,
-                split_hash=split_hash(strangers.cut.records),
-                instruments=instruments.names,
-            )
-        )
-    return Findings(tables, _pictures(subject, name, strangers, drawn, found, thresholds, seed))
+
+
+def _ceiling(
+    subject: Subject,
+    instruments: Instruments,
+    name: str,
+    strangers: _Strangers,
+    truth: Truth,
+    thresholds: Mapping[str, float],
+) -> ResultTable:
+    """What the true faces get, as a model would that drew them; of photos with one."""
+    found = instruments.observe(truth.faces, subject.header.spec.crop)
+    photos = strangers.photos.of(truth.rows)
+    own = replace(truth, rows=torch.arange(len(truth.rows)))
+    return normalization(truth.faces, found, photos, thresholds, name, "the true face", own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +169,7 @@ def _strangers(
     goals = torch.from_numpy(targets)[rows]
     truth = None
     if len(rows):
-        codes = {name: embeddings[goals] for name, embeddings in photos.embeddings.items()}
-        truth = Truth(rows, faces[goals], codes)
+        truth = Truth(rows, faces[goals], photos.of(goals).embeddings)
     left_out = f"{len(cut.failures):,} photos without a face left out"
     return _Strangers(cut, faces, photos, targets, truth, (left_out,) if cut.failures else ())
 

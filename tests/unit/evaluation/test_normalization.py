@@ -92,16 +92,16 @@ def test_yaw_left_by_the_yaw_of_the_photos():
     photos = seen(np.eye(6), yaw=[0, -14.9, 15, -45, 45.1, NAN])
     found = seen(np.eye(6), yaw=[1, -3, 4, -8, 30, 14], pitch=[-2, 2, 2, -2, NAN, 2])
     table = normalization(symmetric(6), found, photos, {}, "made")
-    assert table["mean |yaw|"] == 10
-    assert table["mean |yaw|, of photos below 15°"] == 2
-    assert table["mean |yaw|, of photos 15° to 45°"] == 6
-    assert table["mean |yaw|, of photos above 45°"] == 30
-    assert table["mean |pitch|"] == 2
+    assert table["absolute yaw"] == 10
+    assert table["absolute yaw, of photos below 15°"] == 2
+    assert table["absolute yaw, of photos 15° to 45°"] == 6
+    assert table["absolute yaw, of photos above 45°"] == 30
+    assert table["absolute pitch"] == 2
     counts = {score.metric: score.n for score in table.scores}
-    assert counts["mean |yaw|, of photos 15° to 45°"] == 2 and counts["mean |pitch|"] == 5
+    assert counts["absolute yaw, of photos 15° to 45°"] == 2 and counts["absolute pitch"] == 5
     frontal = normalization(symmetric(6), found, seen(np.eye(6)), {}, "made")
     with pytest.raises(ValueError, match="no samples"):
-        frontal["mean |yaw|, of photos above 45°"]
+        frontal["absolute yaw, of photos above 45°"]
 
 
 def test_pixel_difference_by_hand():
@@ -166,8 +166,8 @@ def test_a_perfect_a_copying_and_a_useless_model():
     assert 0.5 < mean["difference from the true face, pixels"]
     assert copy["difference from the true face, pixels"] > 1
     assert perfect["called neutral"] == 100 and copy["called neutral"] == 0
-    assert perfect["mean |yaw|"] == 0 and copy["mean |yaw|"] == pytest.approx(30, abs=0.5)
-    assert copy["mean |yaw|, of photos 15° to 45°"] == pytest.approx(30, abs=0.5)
+    assert perfect["absolute yaw"] == 0 and copy["absolute yaw"] == pytest.approx(30, abs=0.5)
+    assert copy["absolute yaw, of photos 15° to 45°"] == pytest.approx(30, abs=0.5)
     assert perfect["asymmetry, pixels"] == 0 < copy["asymmetry, pixels"]
 
 
