@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from kornia.color import rgb_to_grayscale
 from torch import Tensor
 
 from facefactor.evaluation.tables import ResultTable, Score
 from facefactor.evaluation.verification import cosine
-from facefactor.losses.symmetry import laplacian, symmetry_loss
 
 YAW_EDGES = (15.0, 45.0)  # degrees, of the photos: nearly frontal, turned, nearly in profile
+_LUMINANCE = (0.299, 0.587, 0.114)
 _LEVELS = 255  # asymmetry is told in these, as differences of pixels in [0, 1] are small numbers
 
 
@@ -88,8 +87,7 @@ def normalization(
         *_identity_scores(found.embeddings, photos.embeddings, thresholds, "the photo"),
         Score("called neutral", _percent(found.called_neutral), "%"),
         Score("probability of neutral", _percent(found.neutral), "%"),
-        Score("asymmetry, pixels", _LEVELS * float(symmetry_loss(faces)), "of 255"),
-        Score("asymmetry, Laplacian", _LEVELS * float(symmetry_loss(laplacian(faces))), "of 255"),
+        *_symmetry_scores(faces),
         *_pose_scores(found, photos.yaw),
     ]
     if truth is not None and len(truth.rows):
@@ -123,7 +121,8 @@ def pixel_difference(faces: Tensor, others: Tensor) -> Tensor:
     Each face's mean and deviation are made equal first, so that light and the contrast of a camera
     do not decide. Colours do not count: grey models are not worse for being grey.
     """
-    left, right = (_standardised(rgb_to_grayscale(images)) for images in (faces, others))
+    weights = faces.new_tensor(_LUMINANCE).view(3, 1, 1)
+    left, right = (_standardised((weights * each).sum(dim=1)) for each in (faces, others))
     return (left - right).abs().mean(dim=1)
 
 
@@ -161,6 +160,15 @@ def _identity_scores(
     return scores
 
 
+def _symmetry_scores(faces: Tensor) -> list[Score]:
+    from facefactor.losses.symmetry import laplacian, symmetry_loss  # brings kornia: slow
+
+    return [
+        Score(f"asymmetry, {name}", _LEVELS * float(symmetry_loss(images)), "of 255")
+        for name, images in (("pixels", faces), ("Laplacian", laplacian(faces)))
+    ]
+
+
 def _pose_scores(found: Observations, photos_yaw: Tensor) -> list[Score]:
     """Means over all faces, and of yaw over those whose photos are turned so far; NaN left out."""
     near, far = YAW_EDGES
@@ -185,7 +193,7 @@ def _percent(values: Tensor) -> float:
 
 
 def _standardised(images: Tensor) -> Tensor:
-    """(N, 1, S, S) -> (N, S * S) of mean 0 and deviation 1; an even image stays 0."""
+    """(N, S, S) -> (N, S * S) of mean 0 and deviation 1; an even image stays 0."""
     flat = images.flatten(1)
     flat = flat - flat.mean(dim=1, keepdim=True)
     return flat / flat.std(dim=1, keepdim=True).clamp(min=1e-6)

@@ -70,7 +70,8 @@ def evaluate(
         datasets: "reader=folder"; none for protocols that render their faces. Verification takes
             its pixel floor from the other data sets.
         landmarks: folder of `<data set>.npz` with 68 landmarks a photo, for landmark-error.
-        morphable: file of a morphable model, for synthetic-truth, synthetic-exchange and fitting.
+        morphable: file of a morphable model, for synthetic-truth, synthetic-exchange, fitting and
+            normalization.
         output: folder for `results.json`, `results.md` and pictures.
 
     Raises:

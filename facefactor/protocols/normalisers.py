@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facefactor import editing
-from facefactor.data.records import FaceRecord
 from facefactor.errors import FaceFactorError
-from facefactor.evaluation.floors import encode_faces
 from facefactor.factors import FactorName
 from facefactor.protocols.pictures import check_draws
-from facefactor.protocols.subject import Subject, some
+from facefactor.protocols.subject import Subject
 
 Normalise = Callable[[Tensor], Tensor]  # (N, 3, S, S) in [0, 1] -> the same of normalised faces
 
 _REMOVED: tuple[FactorName, ...] = ("expression", "pose")
-_MEAN_FACES = 500  # more do not change the mean to be seen
 _BATCH = 64
 
 
@@ -54,14 +51,6 @@ def check_normalises(subject: Subject, protocol: str) -> None:
             f"{', '.join(factors)}); {protocol} needs a model that does"
         )
     check_draws(subject)
-
-
-def mean_face(subject: Subject, train: Sequence[FaceRecord], seed: int) -> tuple[Tensor, int]:
-    """The mean of some training people's faces, (3, S, S) in [0, 1], and of how many."""
-    faces = subject.cut(some(train, _MEAN_FACES, seed)).faces
-    flat = encode_faces(lambda part: part, faces)
-    size = faces.shape[1]
-    return flat.mean(dim=0).view(3, size, size), len(flat)
 
 
 @torch.inference_mode()

@@ -1,24 +1,17 @@
-"""Normalised faces of held-out people: who they are, what is left in them, how they look."""
+"""Normalised faces of people nobody was trained on: who they are, what is left, how they look."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from facefactor.data.crops import CroppedFaces
-from facefactor.data.held_out import hold_out_people
-from facefactor.data.named_photos import kdef_name
-from facefactor.data.readers import READERS
-from facefactor.data.records import DataError, FaceRecord, split_hash
-from facefactor.errors import FaceFactorError
 from facefactor.evaluation.normalization import (
     Observations,
     Truth,
@@ -32,58 +25,57 @@ from facefactor.images import Photo, face_to_photo
 from facefactor.protocols.normalisers import (
     Normalise,
     check_normalises,
-    mean_face,
     normalise_all,
     normaliser,
-    to_faces,
 )
 from facefactor.protocols.observation import (
-    CROP,
-    SIZE,
     Instruments,
     load_instruments,
     same_person_thresholds,
 )
-from facefactor.protocols.subject import Findings, Subject, some, suitable
+from facefactor.protocols.strangers import Strangers, photographed, rendered
+from facefactor.protocols.subject import Findings, Subject, suitable
 
-_DATASETS = ("celeba", "kdef", "ckplus-pairs")
-_FACES = 2000  # of held-out people
+_DATASETS = ("celeba", "kdef", "ckplus-pairs", "multipie")
+_RENDERED = "rendered faces"
 _PEOPLE = 40  # in the picture to be looked at
 _UNKNOWN = 255  # the grey of a target nobody has: paper
-
-# Data sets that tell which photos look into the camera; CK+ (as it is public) has no others.
-_FRONTAL: dict[str, Callable[[FaceRecord], bool]] = {
-    "kdef": lambda record: kdef_name(record.path).view == "S",
-    "ckplus-pairs": lambda record: True,
-}
 
 
 def normalized_faces(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
     """Held-out people's normalised faces, beside a copy of the input, a mean face, the model
     untrained and, where they are known, the true faces; pictures of the distances (Fig. 4) and of
-    forty faces."""
+    forty faces. With a morphable model also of rendered people."""
     check_normalises(subject, "normalization")
+    names = [name for name in folders if name in _DATASETS]
+    if not names and subject.morphable is None:
+        suitable(folders, _DATASETS, "normalization")  # says what is missing
     instruments = load_instruments()
     findings = [
-        _on_data_set(subject, instruments, name, folders[name], seed)
-        for name in suitable(folders, _DATASETS, "normalization")
+        _measure(
+            subject,
+            instruments,
+            name,
+            photographed(subject, instruments, name, folders[name], seed),
+            seed,
+        )
+        for name in names
     ]
+    if subject.morphable is not None:
+        strangers = rendered(subject, instruments, seed)
+        findings.append(_measure(subject, instruments, _RENDERED, strangers, seed))
     return Findings(
         [table for each in findings for table in each.tables],
         {file: picture for each in findings for file, picture in each.pictures.items()},
     )
 
 
-def _on_data_set(
-    subject: Subject, instruments: Instruments, name: str, folder: Path, seed: int
+def _measure(
+    subject: Subject, instruments: Instruments, name: str, strangers: Strangers, seed: int
 ) -> Findings:
-    train, held_out = hold_out_people(READERS[name](folder))
-    if len({record.subject for record in held_out}) < 2:
-        raise FaceFactorError(f"{folder}: fewer than two held-out people; {name} has too few")
-    strangers = _strangers(subject, name, some(held_out, _FACES, seed), instruments)
     thresholds = same_person_thresholds(strangers.photos, strangers.people)
     tables, found, drawn = [], {}, {}
-    for title, normalise in _normalisers(subject, train, seed).items():
+    for title, normalise in _normalisers(subject, strangers, seed).items():
         drawn[title] = normalise_all(normalise, strangers.faces)
         found[title] = instruments.observe(drawn[title], subject.header.spec.crop)
         tables.append(
@@ -102,23 +94,30 @@ def _on_data_set(
     tables = [
         replace(
             table,
-            protocol=", ".join(["normalization", "held-out people", *strangers.setting]),
+            protocol=", ".join(["normalization", *strangers.setting]),
             seed=seed,
-            split_hash=split_hash(strangers.cut.records),
+            split_hash=strangers.split_hash,
             instruments=instruments.names,
         )
         for table in tables
     ]
-    return Findings(tables, _pictures(subject, name, strangers, drawn, found, thresholds, seed))
+    pictures = {
+        _file("normalized", name, subject.name): _looked_at(
+            strangers, drawn[subject.name], subject.name, name, seed
+        )
+    }
+    for recogniser, threshold in thresholds.items():
+        file = _file(f"identity {recogniser}", name, subject.name)
+        pictures[file] = _distances(strangers, found, recogniser, threshold, name)
+    return Findings(tables, pictures)
 
 
-def _normalisers(subject: Subject, train: Sequence[FaceRecord], seed: int) -> dict[str, Normalise]:
+def _normalisers(subject: Subject, strangers: Strangers, seed: int) -> dict[str, Normalise]:
     """By what tables call them: the model, and its floors."""
-    mean, count = mean_face(subject, train, seed)
     return {
         subject.name: normaliser(subject.model),
         "copy of the input": lambda faces: faces,
-        f"mean of {count:,} training faces": lambda faces: mean.expand_as(faces),
+        f"mean of {strangers.averaged:,} training faces": strangers.mean_face.expand_as,
         f"{subject.name}, untrained": normaliser(subject.untrained(seed)),
     }
 
@@ -127,7 +126,7 @@ def _ceiling(
     subject: Subject,
     instruments: Instruments,
     name: str,
-    strangers: _Strangers,
+    strangers: Strangers,
     truth: Truth,
     thresholds: Mapping[str, float],
 ) -> ResultTable:
@@ -138,60 +137,40 @@ def _ceiling(
     return normalization(truth.faces, found, photos, thresholds, name, "the true face", own)
 
 
-@dataclass(frozen=True, eq=False)
-class _Strangers:
-    """N photos of people nobody was trained on, and what is known of them."""
-
-    cut: CroppedFaces  # in the model's crop
-    faces: Tensor  # (N, 3, S, S) in [0, 1], the same
-    photos: Observations  # of the photos in the instruments' own crop, at its resolution
-    targets: NDArray[np.int64]  # (N,) which photo is the person's true normalised face; -1: none
-    truth: Truth | None
-    setting: tuple[str, ...]  # what tables must say of them
-
-    @property
-    def people(self) -> list[str]:
-        return [str(record.subject) for record in self.cut.records]
-
-
-def _strangers(
-    subject: Subject, name: str, records: Sequence[FaceRecord], instruments: Instruments
-) -> _Strangers:
-    cut = subject.cut(records)
-    squares = subject.cut(cut.records, SIZE, CROP)
-    if squares.failures:
-        path, reason = squares.failures[0]
-        raise DataError(f"{path}: {reason}; the recogniser needs its face")
-    faces = to_faces(cut.faces)
-    photos = instruments.observe(to_faces(squares.faces), CROP)
-    targets = target_rows(name, cut.records)
-    rows = torch.from_numpy(np.flatnonzero(targets >= 0))
-    goals = torch.from_numpy(targets)[rows]
-    truth = None
-    if len(rows):
-        truth = Truth(rows, faces[goals], photos.of(goals).embeddings)
-    left_out = f"{len(cut.failures):,} photos without a face left out"
-    return _Strangers(cut, faces, photos, targets, truth, (left_out,) if cut.failures else ())
+def _distances(
+    strangers: Strangers,
+    found: Mapping[str, Observations],
+    recogniser: str,
+    threshold: float,
+    name: str,
+) -> Photo:
+    """Histograms as in Fig. 4: of photos and what was made of them, and of pairs of photos."""
+    codes = strangers.photos.embeddings[recogniser]
+    series = {
+        f"photo and {row}": squared_distance(seen.embeddings[recogniser], codes).numpy()
+        for row, seen in found.items()
+    }
+    cosines, same = pair_cosines(codes, strangers.people)
+    if same.any():
+        series["two photos of one person"] = (2 - 2 * cosines[same]).numpy()
+    series["photos of two people"] = (2 - 2 * cosines[~same]).numpy()
+    title = f"{name}, {strangers.setting[0]}: squared distance of embeddings, {recogniser}"
+    return distances_picture(series, 2 - 2 * threshold, title)
 
 
-def target_rows(name: str, records: Sequence[FaceRecord]) -> NDArray[np.int64]:
-    """Which record shows each record's person frontal and neutral, (N,); -1 where none is known.
-
-    Args:
-        name: of the reader. A photo is never its own target, or copying it would be perfect.
-    """
-    frontal = _FRONTAL.get(name)
-    goals: dict[str | None, list[int]] = defaultdict(list)
-    for row, record in enumerate(records):
-        if frontal is not None and record.expression == "neutral" and frontal(record):
-            goals[record.subject].append(row)
-    return np.array(
-        [
-            next((goal for goal in goals.get(record.subject, ()) if goal != row), -1)
-            for row, record in enumerate(records)
-        ],
-        np.int64,
-    )
+def _looked_at(strangers: Strangers, faces: Tensor, model: str, name: str, seed: int) -> Photo:
+    """Inputs, targets where any is known, and what the model makes of the inputs."""
+    shown = one_after_another(strangers.people, _PEOPLE, seed)
+    inputs = face_to_photo(strangers.faces[shown])
+    rows = {"input": inputs}
+    if strangers.truth is not None:
+        goals = dict(zip(strangers.truth.rows.tolist(), strangers.truth.faces, strict=True))
+        blank = np.full_like(inputs[0], _UNKNOWN)
+        rows["true face"] = [
+            face_to_photo(goals[row][None])[0] if row in goals else blank for row in shown
+        ]
+    rows[model] = face_to_photo(faces[shown])
+    return people_picture(rows, f"{model}: {name}, {strangers.setting[0]}, {len(shown)} photos")
 
 
 def one_after_another(people: Sequence[str], count: int, seed: int) -> list[int]:
@@ -205,55 +184,6 @@ def one_after_another(people: Sequence[str], count: int, seed: int) -> list[int]
         ranked.append((turns[people[row]], len(ranked), row))
         turns[people[row]] += 1
     return sorted(row for _, _, row in sorted(ranked)[:count])
-
-
-def _pictures(
-    subject: Subject,
-    name: str,
-    strangers: _Strangers,
-    drawn: Mapping[str, Tensor],
-    found: Mapping[str, Observations],
-    thresholds: Mapping[str, float],
-    seed: int,
-) -> dict[str, Photo]:
-    """File name -> picture."""
-    shown = one_after_another(strangers.people, _PEOPLE, seed)
-    title = f"{subject.name}: {len(shown)} photos of held-out people of {name}"
-    rows = _looked_at(strangers, drawn[subject.name], shown, subject.name)
-    pictures = {_file("normalized", name, subject.name): people_picture(rows, title)}
-    for recogniser, threshold in thresholds.items():
-        cosines, same = pair_cosines(strangers.photos.embeddings[recogniser], strangers.people)
-        series = {
-            f"photo and {row}": squared_distance(
-                seen.embeddings[recogniser], strangers.photos.embeddings[recogniser]
-            ).numpy()
-            for row, seen in found.items()
-        }
-        if same.any():
-            series["two photos of one person"] = (2 - 2 * cosines[same]).numpy()
-        series["photos of two people"] = (2 - 2 * cosines[~same]).numpy()
-        heading = f"{name}, held-out people: squared distance of embeddings, {recogniser}"
-        file = _file(f"identity {recogniser}", name, subject.name)
-        pictures[file] = distances_picture(series, 2 - 2 * threshold, heading)
-    return pictures
-
-
-def _looked_at(
-    strangers: _Strangers, faces: Tensor, shown: Sequence[int], model: str
-) -> dict[str, list[Photo]]:
-    """Rows of a picture: inputs, targets where any is known, and what the model makes."""
-    inputs = face_to_photo(strangers.faces[list(shown)])
-    rows = {"input": list(inputs)}
-    if (strangers.targets[list(shown)] >= 0).any():
-        goals = [strangers.targets[row] for row in shown]
-        rows["true face"] = [
-            np.full_like(inputs[0], _UNKNOWN)
-            if goal < 0
-            else face_to_photo(strangers.faces[goal : goal + 1])[0]
-            for goal in goals
-        ]
-    rows[model] = list(face_to_photo(faces[list(shown)]))
-    return rows
 
 
 def _file(kind: str, name: str, model: str) -> str:

@@ -14,15 +14,18 @@ from facefactor.data.records import FaceRecord
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.verification import verification
 from facefactor.factors import FactorSpec, ModelSpec
+from facefactor.geometry.morphable import write_morphable
 from facefactor.images import read_photo, write_image
 from facefactor.perception.align import align, crop_points
 from facefactor.perception.packaged import packaged_recogniser
 from facefactor.perception.recognition import embed
-from facefactor.protocols import Subject, evaluate
+from facefactor.protocols import Subject, evaluate, strangers
 from facefactor.protocols.normalisers import check_normalises, normaliser, to_faces
-from facefactor.protocols.normalization import normalized_faces, one_after_another, target_rows
+from facefactor.protocols.normalization import normalized_faces, one_after_another
 from facefactor.protocols.observation import recut
+from facefactor.protocols.strangers import target_rows
 from tests.made_folders import write
+from tests.made_talking_head import talking_egg
 from tests.small_networks import save_ipdfer, save_nfgan, save_recogniser
 
 
@@ -136,7 +139,7 @@ def test_true_faces_are_known_and_a_perfect_model_is_perfect(
     monkeypatch.setattr("facefactor.perception.mtcnn.FaceDetector", _Detector)
     subject = Subject(nfgan, cache)
     cut = subject.cut(hold_out_people(read_kdef(kdef))[1])
-    faces, goals = to_faces(cut.faces), target_rows("kdef", cut.records)
+    faces, goals = to_faces(cut.faces), target_rows(cut.records)
 
     def answer(asked):
         rows = [int((faces - face).abs().flatten(1).sum(1).argmin()) for face in asked]
@@ -164,18 +167,19 @@ def test_true_faces_are_known_and_a_perfect_model_is_perfect(
 
 def test_a_photo_is_not_its_own_target(kdef):
     records = read_kdef(kdef)
-    targets = target_rows("kdef", records)
+    targets = target_rows(records)
     for row, record in enumerate(records):
         goal = records[targets[row]]
         assert goal.subject == record.subject and goal is not record
         assert goal.path.stem.endswith("NES")
     alone = [record for record in records if record.path.stem.startswith("A")]
-    unknown = target_rows("kdef", alone) < 0  # a second neutral photo is missing
+    unknown = target_rows(alone) < 0  # a second neutral photo is missing
     assert [record.expression == "neutral" for record in alone] == unknown.tolist()
     turned = [record for record in records if record.path.stem.endswith("HL")]
     neutral = [dataclasses.replace(record, expression="neutral") for record in turned]
-    assert (target_rows("kdef", neutral) == -1).all()  # neutral, but from the side
-    assert (target_rows("celeba", records) == -1).all()  # tells nothing of views
+    assert (target_rows(neutral) == -1).all()  # neutral, but from the side
+    untold = [dataclasses.replace(record, frontal=None) for record in records]
+    assert (target_rows(untold) == -1).all()
 
 
 def test_a_model_without_normalised_faces_is_measured_by_its_edits(
@@ -192,6 +196,29 @@ def test_a_model_without_normalised_faces_is_measured_by_its_edits(
         codes = model.encode(faces)
         bare = model.decoder(codes["identity"])  # codes add up: zero is no pose, no expression
         torch.testing.assert_close(normaliser(model)(faces), bare)
+
+
+def test_rendered_strangers_have_exact_true_faces(
+    cache, tmp_path, monkeypatch, no_other_recogniser
+):
+    monkeypatch.setattr(strangers, "RENDERED", 6)
+    monkeypatch.setattr(strangers, "_RENDERED_MEAN", 4)
+    write_morphable(tmp_path / "egg.npz", talking_egg())
+    weights = save_ipdfer(tmp_path / "ipdfer.safetensors")
+    given = {"output": tmp_path / "out", "cache": cache, "morphable": tmp_path / "egg.npz"}
+    tables = evaluate(weights, ["normalization"], **given)
+    _, copy, mean, _, ceiling = tables
+    assert mean.model == "mean of 4 training faces"
+    assert {table.dataset for table in tables} == {"rendered faces"}
+    assert {table.n for table in tables} == {6}
+    # the instruments are shown the same scenes
+    assert copy["distance to the photo, recogniser"] == pytest.approx(0, abs=1e-5)
+    assert ceiling["distance to the true face, recogniser"] == pytest.approx(0, abs=1e-5)
+    assert ceiling["difference from the true face, pixels"] == 0
+    assert copy["difference from the true face, pixels"] > 0.1
+    assert ceiling["asymmetry, pixels"] < copy["asymmetry, pixels"]  # turned, lit from aside
+    assert (tmp_path / "out" / "normalized-rendered-faces-ipdfer.png").is_file()
+    assert "--morphable FILE" in tables[0].command
 
 
 def test_pairs_before_and_after(nfgan, lfw, cache, no_other_recogniser):
