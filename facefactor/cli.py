@@ -488,10 +488,10 @@ def evaluate(
             "--protocol",
             "-p",
             help="expression-probe, expression-map-probe, head-pose, verification, "
-            "neutral-consistency, motion, recognition, recognition-by-yaw, expression-folds, "
-            "leakage, predictability, relighting, synthetic-truth, synthetic-exchange, "
-            "codes-picture, synthesis; of the landmark network landmark-error, fitting. "
-            "Repeatable; codes-picture and synthesis need --output.",
+            "neutral-consistency, motion, normalization, normalized-verification, recognition, "
+            "recognition-by-yaw, expression-folds, leakage, synthetic-truth, synthetic-exchange, "
+            "predictability, relighting, codes-picture, synthesis. Of the landmark network: "
+            "landmark-error, fitting. Repeatable; codes-picture and synthesis need --output.",
         ),
     ],
     dataset: Annotated[

@@ -16,6 +16,7 @@ from facefactor.checkpoints import CheckpointHeader
 from facefactor.methods.ipdfer.recipe import PRESETS, build
 from facefactor.methods.neurotensorial import recipe as neurotensorial
 from facefactor.methods.neurotensorial.model import NeuroTensorial
+from facefactor.methods.nfgan import recipe as nfgan
 from facefactor.perception.head_pose import MEAN_FACE
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.perception.recognition import MobileFaceNet
@@ -61,6 +62,16 @@ def save_neurotensorial(path: Path, **changes: Any) -> Path:
             model.albedo_decoder.to_image.weight.mul_(5)
     header = CheckpointHeader("neurotensorial", "small", dataclasses.asdict(recipe), model.spec)
     checkpoints.save(path, model.state_dict(), header)
+    return path
+
+
+def save_nfgan(path: Path, **changes: Any) -> Path:
+    """NFGAN, untrained, in the sizes it has; `changes` are settings of its recipe."""
+    torch.manual_seed(3)
+    recipe = dataclasses.replace(nfgan.PRESETS["small"], **changes)
+    model = nfgan.build(recipe)
+    header = CheckpointHeader("nfgan", "small", dataclasses.asdict(recipe), model.spec)
+    checkpoints.save(path, model.state_dict(), header, "float16")
     return path
 
 

@@ -16,6 +16,8 @@ from facefactor.protocols.exchange import synthetic_exchange
 from facefactor.protocols.instruments import instrument_file, measure_instrument
 from facefactor.protocols.leakage import leakage
 from facefactor.protocols.neutral import motion_asked_for, neutral_faces
+from facefactor.protocols.normalization import normalized_faces
+from facefactor.protocols.normalized_pairs import normalized_verification
 from facefactor.protocols.pictures import codes_picture, synthesis
 from facefactor.protocols.predictability import predictability_matrix
 from facefactor.protocols.recognition import recognition, recognition_by_yaw
@@ -34,6 +36,8 @@ PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], Findings]] = {
     "verification": verification_of_pairs,
     "neutral-consistency": neutral_faces,
     "motion": motion_asked_for,
+    "normalization": normalized_faces,
+    "normalized-verification": normalized_verification,
     "recognition": recognition,
     "recognition-by-yaw": recognition_by_yaw,
     "expression-folds": expression_folds,
@@ -66,7 +70,8 @@ def evaluate(
         datasets: "reader=folder"; none for protocols that render their faces. Verification takes
             its pixel floor from the other data sets.
         landmarks: folder of `<data set>.npz` with 68 landmarks a photo, for landmark-error.
-        morphable: file of a morphable model, for synthetic-truth, synthetic-exchange and fitting.
+        morphable: file of a morphable model, for synthetic-truth, synthetic-exchange, fitting and
+            normalization.
         output: folder for `results.json`, `results.md` and pictures.
 
     Raises:

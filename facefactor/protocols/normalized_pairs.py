@@ -1,0 +1,89 @@
+"""Are people still told apart once their faces are normalised? LFW's pairs, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from facefactor.data.records import split_hash
+from facefactor.evaluation.verification import verification
+from facefactor.perception.recognition import Recogniser
+from facefactor.protocols.normalisers import (
+    Normalise,
+    check_normalises,
+    normalise_all,
+    normaliser,
+    to_faces,
+)
+from facefactor.protocols.observation import CROP, SIZE, embed_all, load_recognisers, recut
+from facefactor.protocols.subject import (
+    Findings,
+    Pairs,
+    Subject,
+    cut_faces,
+    cut_pairs,
+    suitable,
+)
+
+_BATCH = 64
+
+
+@torch.inference_mode()
+def normalized_verification(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
+    """Same person or not, by recognisers that see normalised faces, beside the same recognisers on
+    the photos: as they cut them, and as the model takes them; and the model untrained."""
+    check_normalises(subject, "normalized-verification")
+    recognisers = load_recognisers()
+    spec = subject.header.spec
+    tables = []
+    for name in suitable(folders, ("lfw",), "normalized-verification"):
+        whole = cut_pairs(
+            folders[name], lambda records: cut_faces(records, CROP, SIZE, subject.cache)
+        )
+        pairs = cut_pairs(folders[name], subject.cut)
+        rows: dict[str, tuple[Pairs, str, Normalise]] = {
+            f"photos, {CROP} crop of {SIZE} px": (whole, CROP, _copy),
+            f"photos, {spec.crop} crop of {spec.image_size} px": (pairs, spec.crop, _copy),
+            f"normalised by {subject.name}": (pairs, spec.crop, normaliser(subject.model)),
+            f"normalised by {subject.name}, untrained": (
+                pairs,
+                spec.crop,
+                normaliser(subject.untrained(seed)),
+            ),
+        }
+        for title, (shown, crop, normalise) in rows.items():
+            codes = _embeddings(recognisers, shown, crop, normalise)
+            for recogniser, found in codes.items():
+                table = verification(
+                    found[shown.left], found[shown.right], shown.same, name, model=title
+                )
+                tables.append(
+                    replace(
+                        table,
+                        protocol="verification of normalised faces",
+                        seed=seed,
+                        split_hash=split_hash(shown.cut.records),
+                        instruments=(recogniser,),
+                    )
+                )
+    return Findings(tables)
+
+
+def _copy(faces: Tensor) -> Tensor:
+    return faces
+
+
+def _embeddings(
+    recognisers: Mapping[str, Recogniser], pairs: Pairs, crop: str, normalise: Normalise
+) -> dict[str, Tensor]:
+    """Recogniser -> embeddings (N, D) of the pairs' photos, a batch at a time."""
+    parts = []
+    for start in range(0, len(pairs.cut.faces), _BATCH):
+        faces = to_faces(pairs.cut.faces[start : start + _BATCH])
+        squares = recut(normalise_all(normalise, faces), crop, CROP, SIZE)
+        parts.append(embed_all(recognisers, squares))
+    return {name: torch.cat([part[name] for part in parts]) for name in recognisers}
