@@ -16,6 +16,7 @@ from facefactor.checkpoints import CheckpointHeader
 from facefactor.methods.ipdfer.recipe import PRESETS, build
 from facefactor.methods.neurotensorial import recipe as neurotensorial
 from facefactor.methods.neurotensorial.model import NeuroTensorial
+from facefactor.methods.nfgan import recipe as nfgan
 from facefactor.perception.head_pose import MEAN_FACE
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.perception.recognition import MobileFaceNet
@@ -60,6 +61,22 @@ def save_neurotensorial(path: Path, **changes: Any) -> Path:
             model.to_pose.weight.mul_(6)
             model.albedo_decoder.to_image.weight.mul_(5)
     header = CheckpointHeader("neurotensorial", "small", dataclasses.asdict(recipe), model.spec)
+    checkpoints.save(path, model.state_dict(), header)
+    return path
+
+
+def save_nfgan(path: Path, preset: str = "small") -> Path:
+    """NFGAN, untrained, but with the batch statistics of noise: without them all faces are the
+    same."""
+    torch.manual_seed(4)
+    recipe = nfgan.PRESETS[preset]
+    model = nfgan.build(recipe)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            layer.momentum = 1.0  # one batch is enough
+    with torch.no_grad():
+        model.train().normalise(torch.rand(16, 3, 64, 64))
+    header = CheckpointHeader("nfgan", preset, dataclasses.asdict(recipe), model.spec)
     checkpoints.save(path, model.state_dict(), header)
     return path
 

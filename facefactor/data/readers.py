@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facefactor.data.affectnet import read_affectnet
+from facefactor.data.augmented import read_augmented
 from facefactor.data.ckplus import read_ckplus, read_ckplus48, read_ckplus_pairs
 from facefactor.data.fer import read_fer2013, read_ferplus
 from facefactor.data.listing import (
@@ -217,6 +218,7 @@ READERS: dict[str, Reader] = {
     "mmi": read_mmi,
     "multipie": read_multipie,
     "photoface": read_photoface,
+    "augmented": read_augmented,
     "folder": read_folder,
     "clips": read_clips,
 }
