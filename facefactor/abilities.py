@@ -165,7 +165,8 @@ def normalising_model(model: FaceModel) -> NormalisingModel:
 
 
 def _normalises(model: FaceModel) -> bool:
-    return hasattr(model, "normalise")
+    # of its class: a network inside, which brings pixels into another range, may have the name
+    return callable(getattr(type(model), "normalise", None))
 
 
 def _is_solid(model: FaceModel) -> bool:

@@ -238,6 +238,18 @@ def test_models_that_draw_no_normalised_faces_name_those_that_do(ipdfer, nfgan, 
     assert normalising_model(nfgan) is nfgan
 
 
+def test_a_layer_called_normalise_draws_no_faces():
+    class Scaled(torch.nn.Module):
+        spec = Dimmer.spec
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.normalise = torch.nn.Identity()
+
+    with pytest.raises(FaceFactorError, match="dimmer draws no normalised faces"):
+        normalising_model(Scaled())
+
+
 def test_what_a_normalising_model_cannot_take_off_points_to_normalize(nfgan, ipdfer, face):
     with pytest.raises(FactorError, match=r"not separate expression: .*\(facefactor normalize\)"):
         api.neutral_face(nfgan, face)
