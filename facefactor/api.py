@@ -24,8 +24,11 @@ from facefactor.clips import (
     write_npz,
     write_objs,
 )
-from facefactor.data.check import DataReport, check_folder
-from facefactor.demo import write_demo
+from facefactor.data.check import DataReport, check_folder, guess_reader
+from facefactor.data.frontal_neutral import FrontalNeutralList, Judges, list_frontal_neutral
+from facefactor.data.listing import existing_folder
+from facefactor.data.readers import READERS
+from facefactor.demo import write_demo, write_light_demo
 from facefactor.doctor import Check, examine, instruments
 from facefactor.errors import FaceFactorError
 from facefactor.export import Parity, export_onnx
@@ -67,6 +70,7 @@ from facefactor.photo_edits import (
     edit_all,
     edit_face,
     encode_face,
+    face_detector,
     factor_for,
     read_faces,
 )
@@ -108,6 +112,7 @@ __all__ = [
     "express",
     "expressions",
     "export",
+    "find_frontal_neutral",
     "frontalize_face",
     "interpolate",
     "light_from",
@@ -934,9 +939,13 @@ def verify_models() -> list[Check]:
     return checks + instruments()
 
 
-def demo(output: Path, model: str = "facecycle") -> Path:
-    """Edit two public-domain portraits into one sheet, `demo.png` in the folder `output`."""
-    return write_demo(output, load(model))
+def demo(output: Path) -> list[Path]:
+    """Two public-domain portraits edited by the packaged models, in the folder `output`: the sheets
+    `demo.png` and `light.png`, and a mesh of each."""
+    return [
+        *write_demo(output, load("facecycle")),
+        *write_light_demo(output, load("neurotensorial")),
+    ]
 
 
 def doctor() -> list[Check]:
@@ -1024,3 +1033,44 @@ def augment(
 def check_data(folder: Path, reader: str = "auto") -> DataReport:
     """What is in a data set folder, and what is wrong with it."""
     return check_folder(folder, reader)
+
+
+def find_frontal_neutral(
+    folder: str | Path,
+    output: str | Path,
+    reader: str = "auto",
+    max_angle: float = 5.0,
+    progress: Progress | None = None,
+    cache: Path = Path(".cache") / "faces",
+) -> FrontalNeutralList:
+    """Which photos of a data set are frontal, neutral, sharp and, where that is known, without
+    glasses; a table of all of them. See `data.frontal_neutral`.
+
+    Args:
+        reader: how the folder is laid out (`data.readers.READERS`); "auto" tells by its files.
+        max_angle: degrees of yaw and of pitch, either way.
+        cache: where cut faces are kept; asked again, the answer comes from there.
+
+    Raises:
+        DataError: no such folder or reader, or no face in it.
+        FaceFactorError: the table is not to be a .csv.
+    """
+    if Path(output).suffix != ".csv":
+        raise FaceFactorError(f"{output}: the list is a .csv file")
+    top = existing_folder(folder)
+    name = guess_reader(top) if reader == "auto" else reader
+    if name not in READERS:
+        raise FaceFactorError(f"no reader is called {name!r}; there are auto, {', '.join(READERS)}")
+    records = READERS[name](top)
+    aligned = all(record.points is not None for record in records)
+    expressions: Any = load("ipdfer")
+    return list_frontal_neutral(
+        records,
+        top,
+        Path(output),
+        Judges(packaged_landmarks(), expressions),
+        cache,
+        None if aligned else face_detector().detect,
+        max_angle,
+        progress,
+    )

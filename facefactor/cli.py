@@ -90,10 +90,11 @@ def _options(
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="A folder.")] = Path("demo"),
 ) -> None:
-    """Edit two portraits that come with the install; one sheet."""
+    """Edit two portraits that come with the install: sheets, and a mesh of each."""
     from facefactor import api
 
-    typer.echo(api.demo(output))
+    for path in api.demo(output):
+        typer.echo(path)
 
 
 @app.command()
@@ -559,25 +560,42 @@ def evaluate(
             "-p",
             help="expression-probe, expression-map-probe, head-pose, verification, "
             "neutral-consistency, motion, recognition, recognition-by-yaw, expression-folds, "
-            "leakage, codes-picture, synthesis. Repeatable; the last two need --output.",
+            "leakage, predictability, relighting, synthetic-truth, synthetic-exchange, "
+            "codes-picture, synthesis; of the landmark network landmark-error, fitting. "
+            "Repeatable; codes-picture and synthesis need --output.",
         ),
     ],
     dataset: Annotated[
-        list[str],
-        typer.Option("--dataset", "-d", metavar="NAME=FOLDER", callback=_named, help="Repeatable."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            "-d",
+            metavar="NAME=FOLDER",
+            callback=_named,
+            help="Repeatable. None for protocols that render their faces (synthetic-...).",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder for the tables.")
     ] = None,
     landmarks: Annotated[
         Path | None,
-        typer.Option("--landmarks", help="A folder of DATASET.npz, for landmark-error."),
+        typer.Option("--landmarks", help="A folder of DATASET.npz, for landmark-error, fitting."),
+    ] = None,
+    morphable: Annotated[
+        Path | None,
+        typer.Option(
+            "--morphable", help="A morphable model's .npz, for synthetic-... and fitting."
+        ),
     ] = None,
 ) -> None:
     """Measure a model by published protocols."""
     from facefactor import api
 
-    for table in api.evaluate(model, protocol, dataset, output=output, landmarks=landmarks):
+    tables = api.evaluate(
+        model, protocol, dataset or [], output=output, landmarks=landmarks, morphable=morphable
+    )
+    for table in tables:
         typer.echo(table.to_markdown())
 
 
@@ -628,6 +646,27 @@ def data_check(
 
     for name, value in api.check_data(folder, reader).to_dict().items():
         typer.echo(f"{name}: {value}")
+
+
+@data_app.command("frontal-neutral")
+def data_frontal_neutral(
+    folder: Annotated[Path, typer.Argument(help="The folder of the data set.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it; .csv.")],
+    reader: Annotated[str, typer.Option("--reader", "-r", help="How it is laid out.")] = "auto",
+    angle: Annotated[
+        float, typer.Option("--angle", min=0, help="Degrees of yaw and pitch, either way.")
+    ] = 5.0,
+) -> None:
+    """List which photos are frontal, neutral and sharp."""
+    from facefactor import api
+
+    with _progress("look") as progress:
+        found = api.find_frontal_neutral(
+            folder, output, reader=reader, max_angle=angle, progress=progress
+        )
+    people = f", of {found.people} people" if found.people else ""
+    typer.echo(f"{found.found} of {found.photos} photos are frontal and neutral{people}")
+    _finish(Outcome((found.table,), found.failed))
 
 
 @data_app.command("morphable")

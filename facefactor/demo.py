@@ -1,4 +1,4 @@
-"""One sheet that shows what the packaged models do, on two public-domain portraits."""
+"""Sheets that show what the packaged models do, on two public-domain portraits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from facefactor import editing
 from facefactor.errors import FaceFactorError
+from facefactor.face_lighting import light_code, light_from, relit
+from facefactor.face_turning import Angles, turned
 from facefactor.factors import FaceModel, Factors
 from facefactor.images import Photo, write_image
 from facefactor.photo_edits import (
@@ -19,10 +21,13 @@ from facefactor.photo_edits import (
     factor_for,
     read_faces,
 )
+from facefactor.reconstruction import Reconstruction, reconstruct_face, sheet
 from facefactor.sheets import around, resize, row, stack
 
 _HEIGHT = 200
 _STRENGTHS = (0.0, 0.5, 1.0, 1.5)
+_LIGHTS = ("left", "right", "above")
+_YAWS = (-30.0, 30.0)
 _PORTRAITS = {  # package -> file inside it; both portraits are NASA's or the US Navy's
     "Grace Hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
     "Eileen Collins": ("skimage", "data/astronaut.png"),
@@ -88,8 +93,38 @@ def _portrait_rows(
     ]
 
 
-def write_demo(output: Path, model: FaceModel) -> Path:
+def lights_and_turns(model: FaceModel, name: str, face: PhotoFace) -> Photo:
+    """One row: a portrait under other lights, and turned."""
+    changes: dict[str, Change] = {
+        f"light from {side}": relit(model, light_code(model, light_from(side))) for side in _LIGHTS
+    }
+    changes |= {f"yaw {yaw:+.0f}": turned(model, face, Angles(yaw_deg=yaw)) for yaw in _YAWS}
+    edited = [edit_face(model, face, change) for change in changes.values()]
+    photos = [around(photo, face.found.box) for photo in (face.photo, *edited)]
+    return row(photos, [name, *changes], _HEIGHT)
+
+
+def write_demo(output: Path, model: FaceModel) -> list[Path]:
     """Write `demo.png` into the folder `output`; returns its path."""
     path = output / "demo.png"
     write_image(path, demo_sheet(model))
-    return path
+    return [path]
+
+
+def write_light_demo(output: Path, model: FaceModel) -> list[Path]:
+    """Light, pose and shape, of a model that knows them.
+
+    Returns:
+        `light.png` and a mesh of each portrait, in the folder `output`.
+    """
+    rows: list[Photo] = []
+    meshes: dict[Path, Reconstruction] = {}
+    for name, portrait in portrait_paths().items():
+        face = read_faces(portrait)[0]
+        found = reconstruct_face(model, face)
+        rows += [lights_and_turns(model, name, face), sheet(found)]
+        meshes[output / f"{name.lower().replace(' ', '-')}.glb"] = found
+    write_image(output / "light.png", stack(rows))
+    for path, found in meshes.items():
+        found.write(path)
+    return [output / "light.png", *meshes]

@@ -61,9 +61,10 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "face_verification": {"images", "perception", "photo_edits"},
     "streams": {"factors", "images", "videos", "photo_edits"},
     "batch": {"factors", "perception", "streams", "face_expressions"},
-    "protocols": {"factors", "editing", "images", "perception", "data"}
-    | {"methods", "checkpoints", "evaluation"},
-    "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"},
+    "protocols": {"factors", "editing", "images", "perception", "data", "geometry"}
+    | {"methods", "checkpoints", "evaluation", "abilities"},
+    "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}
+    | {"face_lighting", "face_turning", "reconstruction"},
     "doctor": {"checkpoints", "perception", "images"},
     "export": {"factors", "checkpoints", "photo_edits", "demo"},
     "api": VOCABULARY

@@ -1,8 +1,8 @@
 """CK+ (Lucey et al., CVPR workshops 2010): people who make a face on request, from neutral to peak.
 
 The official release and two derivatives of it. A subject is "S005" in all three and a clip is a
-sequence, "S005_001", so splits by subject agree between them. CK+ has no split of its own; the
-usual one is ten folds, `folds.subject_folds`.
+sequence, "S005_001", so splits by subject agree between them. All of it is seen from the front. CK+
+has no split of its own; the usual one is ten folds, `folds.subject_folds`.
 """
 
 from __future__ import annotations
@@ -62,8 +62,10 @@ def read_ckplus(folder: Path | str) -> list[FaceRecord]:
             raise DataError(f"{file} labels {sequence}, which does not exist; unpack CK+ again")
         first, *rest = _frames(sequence, clip)
         expression = _emotion(file)
-        records.append(FaceRecord(first, subject, "neutral", clip=clip))
-        records += [FaceRecord(path, subject, expression, clip=clip) for path in rest[-PEAKS:]]
+        records.append(FaceRecord(first, subject, "neutral", clip=clip, frontal=True))
+        records += [
+            FaceRecord(path, subject, expression, clip=clip, frontal=True) for path in rest[-PEAKS:]
+        ]
     return records
 
 
@@ -83,7 +85,7 @@ def read_ckplus48(folder: Path | str) -> list[FaceRecord]:
     for path in photos:
         expression = expression_named(path.parent.name, where=str(path.parent))
         subject, clip = _subject_and_clip(path, path.stem)
-        records.append(FaceRecord(path, subject, expression, points, clip=clip))
+        records.append(FaceRecord(path, subject, expression, points, clip=clip, frontal=True))
     return records
 
 
@@ -112,8 +114,8 @@ def read_ckplus_pairs(folder: Path | str) -> list[FaceRecord]:
             if not path.is_file():
                 raise DataError(f"{where}: {path} does not exist; unpack the images again")
         clip = f"{row['subject']}_{'_'.join(peak.stem.split('_')[1:-1])}"
-        records.append(FaceRecord(first, row["subject"], "neutral", clip=clip))
-        records.append(FaceRecord(peak, row["subject"], expression, clip=clip))
+        records.append(FaceRecord(first, row["subject"], "neutral", clip=clip, frontal=True))
+        records.append(FaceRecord(peak, row["subject"], expression, clip=clip, frontal=True))
     if not records:
         raise DataError(f"{file}: no pairs in it")
     return records

@@ -67,7 +67,8 @@ def read_kdef(folder: Path | str, views: Collection[str] = KDEF_VIEWS) -> list[F
             continue
         name = kdef_name(path)
         if name.view in views:
-            records.append(FaceRecord(path, name.subject, name.expression))
+            straight = name.view == "S"
+            records.append(FaceRecord(path, name.subject, name.expression, frontal=straight))
     if not records:
         raise DataError(f"{top}: no photos named as KDEF names them (AF01ANS.JPG) in it")
     return records

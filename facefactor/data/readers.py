@@ -14,6 +14,7 @@ from pathlib import Path
 from facefactor.data.affectnet import read_affectnet
 from facefactor.data.augmented import read_augmented
 from facefactor.data.ckplus import read_ckplus, read_ckplus48, read_ckplus_pairs
+from facefactor.data.cropped_yale import read_cropped_yale
 from facefactor.data.fer import read_fer2013, read_ferplus
 from facefactor.data.listing import (
     existing_folder,
@@ -63,6 +64,7 @@ def read_celeba(folder: Path | str) -> list[FaceRecord]:
 
     The images are the official 178x218 ones, or squares of 128 cut from them at (15, 45)-(163,
     193); of any other size they have no fixed points. The first image's size is taken for all.
+    Who wears glasses is known where `list_attr_celeba.txt` is there too.
     """
     top = existing_folder(folder)
     file = label_file(
@@ -72,7 +74,35 @@ def read_celeba(folder: Path | str) -> list[FaceRecord]:
     subjects = _two_columns(file)
     match_labels(image_names(images), subjects, images, file)
     points = CELEBA_POINTS.get(image_size(images / min(subjects)))
-    return [FaceRecord(images / name, subjects[name], None, points) for name in sorted(subjects)]
+    glasses = _celeba_glasses(top)
+    return [
+        FaceRecord(images / name, subjects[name], None, points, glasses=glasses.get(name))
+        for name in sorted(subjects)
+    ]
+
+
+def _celeba_glasses(folder: Path) -> dict[str, bool]:
+    """Photo name -> glasses, of CelebA's attributes; empty without their file.
+
+    Its first line is the number of photos, the second the names of 40 attributes; then a line a
+    photo, its name and 1 or -1 for each.
+    """
+    homes = [folder / "list_attr_celeba.txt", folder / "Anno" / "list_attr_celeba.txt"]
+    file = next((home for home in homes if home.is_file()), None)
+    if file is None:
+        return {}
+    _, names, *lines = [line.split() for line in file.read_text("utf-8").splitlines()] + [[], []]
+    if "Eyeglasses" not in names:
+        raise DataError(f"{file}, line 2: no attribute Eyeglasses; this is CelebA's second line")
+    column = names.index("Eyeglasses")
+    glasses = {}
+    for number, (name, *values) in enumerate(filter(None, lines), start=3):
+        if len(values) != len(names) or values[column] not in ("1", "-1"):
+            raise DataError(
+                f"{file}, line {number}: expected a name and {len(names)} times 1 or -1"
+            )
+        glasses[name] = values[column] == "1"
+    return glasses
 
 
 def read_rafdb(folder: Path | str, split: Split | None = None) -> list[FaceRecord]:
@@ -213,6 +243,7 @@ READERS: dict[str, Reader] = {
     "ckplus": read_ckplus,
     "ckplus48": read_ckplus48,
     "ckplus-pairs": read_ckplus_pairs,
+    "cropped-yale": read_cropped_yale,
     "kdef": read_kdef,
     "sfew": read_sfew,
     "mmi": read_mmi,

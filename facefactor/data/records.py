@@ -63,6 +63,11 @@ class FaceRecord:
     frame: int | None = None  # where `path` is a film: which of its frames, from 0
     quarter_turns: int = 0  # clockwise, that make that frame upright
     split: Split | None = None  # where the data set itself puts it
+    frontal: bool | None = None  # taken from straight ahead; None: unknown
+    glasses: bool | None = None  # None: unknown
+    # Where the light comes from, as the data set counts: azimuth and elevation in degrees, both 0
+    # from the camera. None: unknown, or from all around.
+    light: tuple[float, float] | None = None
 
 
 def of_split(records: Iterable[FaceRecord], split: Split) -> list[FaceRecord]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from kornia.color import rgb_to_grayscale
 from lightning import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
@@ -159,10 +160,12 @@ def sample_sheet(model: Any, faces: torch.Tensor) -> NDArray[np.uint8]:
     """Rows of a sheet: input, every neutral the model has, redrawn, expression of the next face.
 
     Args:
-        faces: (N, C, S, S) in [0, 1].
+        faces: (N, 3, S, S) in [0, 1]; a model of grey faces gets them grey.
     """
     modes = {part: part.training for part in model.modules()}
     model.eval()
+    if model.spec.channels == 1:
+        faces = rgb_to_grayscale(faces)
     codes = model.encode(faces)
     rows = [faces]
     for name in model.spec.factors:

@@ -197,13 +197,13 @@ def test_rendering_people(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_printed(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     row = Row({"name": "facecycle", "factors": "identity, expression"})
     api.answers = {"models": [row], "evaluate": [row], "check_data": row, "model_card": "# A card"}
-    api.answers["demo"] = Path("demo/sheet.png")
+    api.answers["demo"] = [Path("demo/sheet.png"), Path("demo/face.glb")]
     for line, expected in [
         ("models list", "facecycle"),
         ("models card facecycle", "# A card"),
         ("evaluate facecycle --protocol verification --dataset lfw=/lfw", "| {'name'"),
         ("data check /faces --reader celeba", "factors: identity, expression"),
-        ("demo", "demo/sheet.png"),
+        ("demo", "demo/sheet.png\ndemo/face.glb\n"),
     ]:
         assert run(*line.split()) == 0
         assert expected in capsys.readouterr().out
