@@ -296,5 +296,14 @@ def test_usage_errors_exit_with_2_and_ask_nothing(
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     printed = capsys.readouterr().out
-    for verb in ("demo", "encode", "neutral", "normalize", "transfer", "augment", "doctor"):
+    for verb in (
+        "demo",
+        "encode",
+        "normalize",
+        "transfer",
+        "augment",
+        "train",
+        "evaluate",
+        "doctor",
+    ):
         assert f"\n  {verb} " in printed
