@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from facefactor.editing import FactorError, has_rotation
+from facefactor.editing import FactorError, check_factor, has_rotation
 from facefactor.errors import FaceFactorError
 from facefactor.factors import FaceModel, FactorName, Factors
 from facefactor.methods import METHODS
@@ -73,6 +73,14 @@ class SolidModel(FaceModel, Protocol):
     def frontal_normals(self, factors: Factors) -> Tensor: ...
 
 
+class NormalisingModel(FaceModel, Protocol):
+    """A model that draws the normalised face of whoever it is shown, such as NFGAN."""
+
+    def normalise(self, faces: Tensor) -> Tensor:
+        """Faces (N, C, S, S) in [0, 1] -> the same people, frontal and neutral, same shape."""
+        ...
+
+
 _SOLID = (
     "render",
     "lighting",
@@ -95,6 +103,17 @@ def check_separates(model: FaceModel, name: FactorName) -> None:
         f"{spec.name} {what} (its factors: {', '.join(spec.factors)}); take weights of "
         f"{' or '.join(others)}"
     )
+
+
+def check_removable(model: FaceModel, name: FactorName) -> None:
+    """`editing.check_factor` for edits that take a factor off: of a model that has no such factor
+    because all it draws is normalised, the FactorError says what to ask for."""
+    if name not in model.spec.factors and _normalises(model):
+        raise FactorError(
+            f"{model.spec.name} does not separate {name}: every face it draws is frontal and "
+            "neutral; ask for the normalised face (facefactor normalize)"
+        )
+    check_factor(model.spec, name)
 
 
 def lit_model(model: FaceModel) -> LitModel:
@@ -127,6 +146,27 @@ def solid_model(model: FaceModel) -> SolidModel:
         )
     told: Any = model
     return told
+
+
+def normalising_model(model: FaceModel) -> NormalisingModel:
+    """The model, if it draws normalised faces.
+
+    Raises:
+        FaceFactorError: it does not; names the methods that do.
+    """
+    if not _normalises(model):
+        others = " or ".join(_methods_that(_normalises))
+        raise FaceFactorError(
+            f"{model.spec.name} draws no normalised faces (its factors: "
+            f"{', '.join(model.spec.factors)}); take weights of {others}"
+        )
+    told: Any = model
+    return told
+
+
+def _normalises(model: FaceModel) -> bool:
+    # of its class: a network inside, which brings pixels into another range, may have the name
+    return callable(getattr(type(model), "normalise", None))
 
 
 def _is_solid(model: FaceModel) -> bool:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import torch
 
 from facefactor import checkpoints, editing
-from facefactor.abilities import check_separates
+from facefactor.abilities import check_removable, check_separates, normalising_model
+from facefactor.augmentation import augment_folder, labelled_photos
 from facefactor.batch import encode_files, express_files
 from facefactor.checkpoints import CheckpointError, packaged_weights, weights_file
 from facefactor.clips import (
@@ -38,6 +39,7 @@ from facefactor.face_expressions import (
     read_expressions,
 )
 from facefactor.face_lighting import Light, light_code, light_from, lights_between, relit
+from facefactor.face_normalising import normalise_faces, write_film, write_morph
 from facefactor.face_turning import Angles, pose_code, turned
 from facefactor.face_verification import MeasuredThreshold, Verification, verify_faces
 from facefactor.factors import FaceModel, FactorName, Factors
@@ -98,6 +100,7 @@ __all__ = [
     "PhotoFace",
     "Reconstruction",
     "Verification",
+    "augment",
     "check_data",
     "convert_morphable",
     "demo",
@@ -117,6 +120,8 @@ __all__ = [
     "model_card",
     "models",
     "neutral_face",
+    "normalize",
+    "normalize_face",
     "pose",
     "pose_face",
     "read_face",
@@ -162,6 +167,15 @@ def frontalize_face(model: FaceModel, face: PhotoFace, raw: bool = False) -> Pho
     """The photo with this face seen from the front (and neutral, where the model keeps pose
     inside expression)."""
     return edit_face(model, face, remove(model, factor_for(model.spec, "pose")), raw)
+
+
+def normalize_face(model: FaceModel, face: PhotoFace, raw: bool = False) -> Photo:
+    """The photo with the normalised face, frontal and neutral, in the place of this one.
+
+    Raises:
+        FaceFactorError: the model draws no normalised faces; names the methods that do.
+    """
+    return normalise_faces(model, [face], raw)
 
 
 def transfer_face(
@@ -232,7 +246,12 @@ def _pose_goal(model: FaceModel, goal: PhotoFace | Angles) -> torch.Tensor | Ang
 
 
 def remove(model: FaceModel, name: FactorName) -> Change:
-    """The change that takes one factor off."""
+    """The change that takes one factor off.
+
+    Raises:
+        FactorError: the model has no such factor; says what to ask for.
+    """
+    check_removable(model, name)
     return partial(editing.set_strength, model=model, name=name, strength=0.0)
 
 
@@ -279,7 +298,7 @@ def edit_photos(
     network = load(model)
     wanted: FactorName = "expression" if edit == "neutral" else "pose"
     name = factor_for(network.spec, wanted)
-    editing.check_factor(network.spec, name)
+    check_removable(network, name)
     if name != wanted:
         logger.info("%s keeps %s inside %s: both go", network.spec.name, wanted, name)
 
@@ -294,16 +313,22 @@ def edit_photos(
 def _each_photo(
     files: Sequence[Path],
     targets: Sequence[Path],
-    write: Callable[[Path, Path], None],
+    write: Callable[[Path, Path], str | None],
     progress: Progress | None,
 ) -> Outcome:
-    """`write` a target of each file; one bad file is a line of the outcome, not the end."""
+    """`write` a target of each file; one bad file is a line of the outcome, not the end.
+
+    Args:
+        write: raises where nothing can be written, returns an error where not all could.
+    """
     done: list[Path] = []
     failed: dict[str, str] = {}
     for index, (file, target) in enumerate(zip(files, targets, strict=True)):
         try:
-            write(file, target)
+            error_half_way = write(file, target)
             done.append(target)
+            if error_half_way is not None:
+                failed[str(file)] = error_half_way
         except (FaceFactorError, ValueError) as error:
             failed[str(file)] = str(error)
         if progress:
@@ -311,13 +336,22 @@ def _each_photo(
     return Outcome(tuple(done), failed)
 
 
+def _still(file: Path) -> str:
+    """The suffix of what is made of a photo."""
+    return ".png"
+
+
 def _targets(
-    files: Sequence[Path], output: Path, suffixes: Collection[str] = IMAGE_SUFFIXES
+    files: Sequence[Path],
+    output: Path,
+    suffixes: Collection[str] = IMAGE_SUFFIXES,
+    suffix_of: Callable[[Path], str] = _still,
 ) -> list[Path]:
     """Where each edited photo goes; no two to the same place, none onto its own input.
 
     Args:
         suffixes: that make `output` a file, not a folder.
+        suffix_of: of what is made of a file, in a folder.
 
     Raises:
         FaceFactorError: several photos and `output` is a file name, or one would be overwritten.
@@ -329,9 +363,10 @@ def _targets(
     else:
         targets = []
         for file in files:
-            target, count = output / f"{file.stem}.png", 1
+            suffix, count = suffix_of(file), 1
+            target = output / f"{file.stem}{suffix}"
             while target in targets:
-                target, count = output / f"{file.stem}-{count}.png", count + 1
+                target, count = output / f"{file.stem}-{count}{suffix}", count + 1
             targets.append(target)
     for file, target in zip(files, targets, strict=True):
         if target.exists() and file.exists() and target.samefile(file):
@@ -505,6 +540,56 @@ def pose(
     return _sweep_each(network, files, targets, changes, face, raw, steps, progress)
 
 
+def normalize(
+    inputs: Sequence[str],
+    output: Path,
+    steps: int | None = None,
+    model: str = "nfgan",
+    face: str = "largest",
+    raw: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """The normalised face in each photo, or in each frame of a video, which makes a silent film
+    (.mp4; .gif of .gif) with as many frames a second; frames without a face stay as they are.
+
+    Args:
+        steps: as many pictures of the way there, after the photo, in a sheet (.png and others) or
+            a film (.gif, .mp4); at least 2; see `face_normalising.morph`.
+
+    Raises:
+        FaceFactorError: the model draws no normalised faces, or the output is no file of a known
+            kind.
+    """
+    files = list_inputs(inputs)
+    moving = steps is None and any(_is_video(file) for file in files)
+    targets = _sweep_targets(files, output, steps, moving)
+    network = load(model)
+    normalising_model(network)
+
+    def write(file: Path, target: Path) -> str | None:
+        film = target.suffix.lower() in FILM_SUFFIXES
+        if steps is None and film:
+            frames_done = progress if len(files) == 1 else None
+            reading = write_film(target, network, file, face, raw, frames_done)
+            gaps = reading.gaps("they are black" if raw else "they stay as they are")
+            if gaps is not None:
+                logger.warning("%s: %s", file, gaps)
+            return reading.error
+        if _is_video(file) and file.suffix.lower() != ".gif":  # of that, the first frame is a photo
+            advice = (
+                "steps are of photos" if steps else "its frames make a film (-o film.mp4, .gif)"
+            )
+            raise FaceFactorError(f"{file}: is a video; {advice}")
+        faces = read_faces(file, face, network)
+        if steps is None:
+            write_image(target, normalise_faces(network, faces, raw))
+        else:
+            write_morph(target, network, faces, steps, raw)
+        return None
+
+    return _each_photo(files, targets, write, progress)
+
+
 def _whichever(change: Change, face: PhotoFace) -> Change:
     """The same change for every face."""
     return change
@@ -515,8 +600,24 @@ def _shares(last: float, steps: int | None) -> list[float]:
     return [last] if steps is None else torch.linspace(0, last, steps).tolist()
 
 
-def _sweep_targets(files: Sequence[Path], output: Path, steps: int | None) -> list[Path]:
+def _is_video(file: Path) -> bool:
+    return file.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _film_of_video(file: Path) -> str:
+    """The suffix of what is made of a photo, or of all frames of a video."""
+    if not _is_video(file):
+        return _still(file)
+    return ".gif" if file.suffix.lower() == ".gif" else ".mp4"
+
+
+def _sweep_targets(
+    files: Sequence[Path], output: Path, steps: int | None, moving: bool = False
+) -> list[Path]:
     """`_targets`, films too where there are steps.
+
+    Args:
+        moving: of videos films are made, without steps.
 
     Raises:
         FaceFactorError: fewer than 2 steps, a film without steps, an unknown suffix.
@@ -524,7 +625,7 @@ def _sweep_targets(files: Sequence[Path], output: Path, steps: int | None) -> li
     if steps is not None and steps < 2:
         raise FaceFactorError(f"a path has at least 2 steps, not {steps}")
     suffix = output.suffix.lower()
-    films = frozenset() if steps is None else FILM_SUFFIXES
+    films = FILM_SUFFIXES if moving or steps is not None else frozenset()
     if suffix in FILM_SUFFIXES - films:
         raise FaceFactorError(f"{output}: a film has steps; say how many (--steps)")
     if suffix and suffix not in IMAGE_SUFFIXES | films and not output.is_dir():
@@ -532,7 +633,7 @@ def _sweep_targets(files: Sequence[Path], output: Path, steps: int | None) -> li
         raise FaceFactorError(
             f"{output}: cannot write {suffix}; end it in {known}, or in no dot for a folder"
         )
-    return _targets(files, output, IMAGE_SUFFIXES | films)
+    return _targets(files, output, IMAGE_SUFFIXES | films, _film_of_video if moving else _still)
 
 
 def _sweep_each(
@@ -896,6 +997,37 @@ def render_people(
     except MorphableModelError as error:
         raise MorphableModelError(f"{morphable}: {error}") from error
     return write_faces(output, renderer, people, seed, progress)
+
+
+def augment(
+    folder: str | Path,
+    output: str | Path,
+    reader: str = "auto",
+    label: str | None = None,
+    model: str = "nfgan",
+    progress: Progress | None = None,
+) -> Outcome:
+    """A folder of the normalised faces of a labelled folder, with an index `index.csv`, to train on
+    beside it (`train(..., data=["augmented=OUTPUT"])`). Called again it goes on.
+
+    Photos that their data set puts into its test part are left out. See
+    `augmentation.labelled_photos` for how the faces are labelled.
+
+    Args:
+        reader: how `folder` is laid out: a key of `data.readers.READERS`, "classes" for a
+            sub-folder for each class, or "auto".
+        label: of all normalised faces, instead.
+
+    Raises:
+        DataError: the folder is not what the reader expects.
+        FaceFactorError: the model draws no normalised faces, or `output` holds something else.
+    """
+    file = weights_file(model)
+    network = load(file)
+    normalising_model(network)
+    photos = labelled_photos(folder, reader, label)
+    about = {**_about(file), "reader": reader, "label": label}
+    return augment_folder(network, photos, Path(folder), Path(output), about, progress)
 
 
 def check_data(folder: Path, reader: str = "auto") -> DataReport:

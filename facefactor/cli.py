@@ -181,6 +181,42 @@ def frontalize(
 
 
 @app.command()
+def normalize(
+    inputs: Inputs,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Where to write; of a video, or with --steps, also .gif or .mp4."
+        ),
+    ],
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps",
+            min=2,
+            help="Pictures of the way to it after the photo, from its code to that of the "
+            "normalised face: a sheet or a film. All of them are normalised.",
+        ),
+    ] = None,
+    model: Model = "nfgan",
+    face: Face = "largest",
+    raw: Raw = False,
+) -> None:
+    """The normalised face, frontal and neutral, in photos or in each frame of a video.
+
+    The whole face is drawn anew, 64 pixels wide, its colours matched to the photo's. Weights of a
+    grey preset draw it grey (see --raw); in the photo it has the tint of the skin.
+    """
+    from facefactor import api
+
+    with _progress("normalize") as progress:
+        outcome = api.normalize(
+            inputs, output, steps=steps, model=model, face=face, raw=raw, progress=progress
+        )
+    _finish(outcome)
+
+
+@app.command()
 def transfer(
     target: Annotated[str, typer.Argument(help="The photo that is changed.")],
     source: Annotated[
@@ -477,6 +513,41 @@ def train(
         morphable=morphable,
     )
     typer.echo(weights)
+
+
+@app.command()
+def augment(
+    folder: Annotated[Path, typer.Argument(help="A labelled folder: of classes, or a data set.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A new folder, or one to go on with.")
+    ],
+    reader: Annotated[
+        str,
+        typer.Option(
+            "--reader", "-r", help="How it is laid out: classes (sub-folders), or a data set."
+        ),
+    ] = "auto",
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--label",
+            help="Of all normalised faces. Without it: neutral where the photos' labels are "
+            "expressions, else the photo's own.",
+        ),
+    ] = None,
+    model: Model = "nfgan",
+) -> None:
+    """Normalised faces of a labelled folder, with an index.csv, to train on beside it.
+
+    Photos of a data set's test part are left out; `normalize` takes any folder.
+    """
+    from facefactor import api
+
+    with _progress("augment") as progress:
+        outcome = api.augment(
+            folder, output, reader=reader, label=label, model=model, progress=progress
+        )
+    _finish(outcome)
 
 
 @app.command()

@@ -50,18 +50,17 @@ class Reading:
     without_face: list[int] = field(default_factory=list)  # numbers of frames, from 0
     error: str | None = None  # where it broke off; what came before was used
 
-    def gaps(self) -> str | None:
-        """Which frames show no face, in words; None if all do."""
+    def gaps(
+        self, instead: str = "they repeat the one before, those at the beginning the first"
+    ) -> str | None:
+        """Which frames show no face and what is done with them, in words; None if all do."""
         if not self.without_face:
             return None
         # what number and place have between them stays the same along a run
         numbered = groupby(enumerate(self.without_face), key=lambda pair: pair[1] - pair[0])
         runs = [[number for _, number in run] for _, run in numbered]
         told = ", ".join(f"{run[0]}-{run[-1]}" if run[1:] else f"{run[0]}" for run in runs)
-        return (
-            f"no face in {len(self.without_face)} of {self.frames} frames ({told}); they repeat "
-            "the one before, those at the beginning the first"
-        )
+        return f"no face in {len(self.without_face)} of {self.frames} frames ({told}); {instead}"
 
 
 def clip_factors(

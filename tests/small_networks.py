@@ -65,13 +65,19 @@ def save_neurotensorial(path: Path, **changes: Any) -> Path:
     return path
 
 
-def save_nfgan(path: Path, **changes: Any) -> Path:
-    """NFGAN, untrained, in the sizes it has; `changes` are settings of its recipe."""
-    torch.manual_seed(3)
-    recipe = dataclasses.replace(nfgan.PRESETS["small"], **changes)
+def save_nfgan(path: Path, preset: str = "small") -> Path:
+    """NFGAN, untrained, but with the batch statistics of noise: without them all faces are the
+    same."""
+    torch.manual_seed(4)
+    recipe = nfgan.PRESETS[preset]
     model = nfgan.build(recipe)
-    header = CheckpointHeader("nfgan", "small", dataclasses.asdict(recipe), model.spec)
-    checkpoints.save(path, model.state_dict(), header, "float16")
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            layer.momentum = 1.0  # one batch is enough
+    with torch.no_grad():
+        model.train().normalise(torch.rand(16, 3, 64, 64))
+    header = CheckpointHeader("nfgan", preset, dataclasses.asdict(recipe), model.spec)
+    checkpoints.save(path, model.state_dict(), header)
     return path
 
 

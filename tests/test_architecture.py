@@ -54,6 +54,9 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"abilities", "photo_edits", "sheets"},
     "clips": {"factors", "geometry", "images", "perception"}
     | {"abilities", "photo_edits", "reconstruction"},
+    "face_normalising": {"factors", "editing", "images", "perception", "abilities", "photo_edits"}
+    | {"sheets", "sweeps", "clips", "streams"},
+    "augmentation": {"factors", "images", "data", "abilities", "photo_edits", "streams"},
     "sweeps": {"factors", "images", "videos", "photo_edits", "sheets"},
     "face_expressions": {"factors", "images", "perception", "geometry", "photo_edits"},
     "face_verification": {"images", "perception", "photo_edits"},
@@ -70,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"}
     | {"export", "streams", "face_expressions", "face_verification"}
     | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"}
-    | {"clips"},
+    | {"clips", "face_normalising", "augmentation"},
     "cli": {"api"},
     "web": {"api"},
     "__init__": {"api", "factors", "editing", "images"},

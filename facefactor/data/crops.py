@@ -92,7 +92,7 @@ def _cut_all(
     """For each record its face (S, S, 3), or why there is none."""
     for done, record in enumerate(records, start=1):
         try:
-            yield _cut(record, crop, size, detect)
+            yield cut_face(record, crop, size, detect)
         except (ValueError, OSError) as error:  # ImageError is a ValueError
             yield str(error)
         if progress is not None:
@@ -143,7 +143,15 @@ def _write(
         temporary.write_text(json.dumps({"failures": reasons}), encoding="utf-8")
 
 
-def _cut(record: FaceRecord, crop: str, size: int, detect: Detect | None) -> Photo:
+def cut_face(record: FaceRecord, crop: str, size: int, detect: Detect | None) -> Photo:
+    """The face (size, size, 3) of one record in a named crop.
+
+    Args:
+        detect: a face detector's `detect`; needed where the record has no points of its own.
+
+    Raises:
+        ValueError, OSError: the photo cannot be read, or has no face; names the file.
+    """
     photo = read_photo(record.path) if record.frame is None else _read_frame(record)
     points: Any = record.points
     if points is None and detect is not None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facefactor.data.affectnet import read_affectnet
+from facefactor.data.augmented import read_augmented
 from facefactor.data.cfeed import read_cfeed
 from facefactor.data.ckplus import read_ckplus, read_ckplus48, read_ckplus_pairs
 from facefactor.data.cropped_yale import read_cropped_yale
@@ -252,6 +253,7 @@ READERS: dict[str, Reader] = {
     "mmi": read_mmi,
     "multipie": read_multipie,
     "photoface": read_photoface,
+    "augmented": read_augmented,
     "folder": read_folder,
     "clips": read_clips,
 }

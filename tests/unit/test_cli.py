@@ -92,6 +92,30 @@ EDIT = {"model": "facecycle", "face": "largest", "raw": False}
             {"model": "m.safetensors", "face": "1", "raw": True},
         ),
         (
+            "normalize a.jpg b.mp4 -o o",
+            "normalize",
+            (["a.jpg", "b.mp4"], Path("o")),
+            {"model": "nfgan", "face": "largest", "raw": False, "steps": None},
+        ),
+        (
+            "normalize a.jpg -o o.gif --steps 9 --face all -m m.safetensors --raw",
+            "normalize",
+            (["a.jpg"], Path("o.gif")),
+            {"model": "m.safetensors", "face": "all", "raw": True, "steps": 9},
+        ),
+        (
+            "augment faces -o o",
+            "augment",
+            (Path("faces"), Path("o")),
+            {"reader": "auto", "label": None, "model": "nfgan"},
+        ),
+        (
+            "augment faces -o o -r classes --label 6 -m m.safetensors",
+            "augment",
+            (Path("faces"), Path("o")),
+            {"reader": "classes", "label": "6", "model": "m.safetensors"},
+        ),
+        (
             "encode faces/ -o c.parquet --csv",
             "encode",
             (["faces/"], Path("c.parquet")),
@@ -249,6 +273,9 @@ def test_a_bug_is_not_hidden(api: Api) -> None:
         "transfer a.jpg --from b.jpg -o out --factor expression,",
         "transfer a.jpg --from b.jpg -o out --strength much",
         "interpolate a.jpg b.jpg -o out.png --steps 1",
+        "normalize a.jpg -o out.gif --steps 1",
+        "normalize a.jpg",
+        "augment faces",
         "train facecycle --data justafolder",
         "data synthetic -o out",
         "data synthetic -o out --morphable ict.npz --people 0",
@@ -269,5 +296,14 @@ def test_usage_errors_exit_with_2_and_ask_nothing(
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     printed = capsys.readouterr().out
-    for verb in ("demo", "encode", "neutral", "transfer", "train", "evaluate", "doctor"):
+    for verb in (
+        "demo",
+        "encode",
+        "normalize",
+        "transfer",
+        "augment",
+        "train",
+        "evaluate",
+        "doctor",
+    ):
         assert f"\n  {verb} " in printed
