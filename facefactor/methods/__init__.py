@@ -10,12 +10,14 @@ from types import ModuleType
 
 from facefactor.methods.facecycle import recipe as facecycle
 from facefactor.methods.ipdfer import recipe as ipdfer
+from facefactor.methods.leed import recipe as leed
 from facefactor.methods.neurotensorial import recipe as neurotensorial
 from facefactor.methods.nfgan import recipe as nfgan
 
 METHODS: dict[str, ModuleType] = {
     "facecycle": facecycle,
     "ipdfer": ipdfer,
+    "leed": leed,
     "neurotensorial": neurotensorial,
     "nfgan": nfgan,
 }
