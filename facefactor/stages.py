@@ -20,7 +20,9 @@ class Stage:
     # what a morphable model fitted to them says; such a model's rendered faces; photos with a
     # frontal neutral face of the same person, and such faces of anybody; photos with their own
     # neutral faces as another model draws them
-    samples: Literal["pairs", "faces", "labelled", "fitted", "rendered", "normalized", "neutralised"]
+    samples: Literal[
+        "pairs", "faces", "labelled", "fitted", "rendered", "normalized", "neutralised"
+    ]
     images: int  # training images the stage sees
     batch_size: int  # images a step
     needs_landmarks: bool = False  # without any it would learn nothing, or not what it is for

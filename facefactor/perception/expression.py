@@ -25,8 +25,8 @@ def load_expression_encoder(path: Path | None = None) -> Recogniser:
     """
     if path is None and not PACKAGED.is_file():
         raise InstrumentError(
-            f"{PACKAGED}: the weights of ipdfer do not come with this install; train it (facefactor "
-            "train ipdfer) and name its file"
+            f"{PACKAGED}: the weights of ipdfer do not come with this install; train it "
+            "(facefactor train ipdfer) and name its file"
         )
     file = path or PACKAGED
     tensors = {

@@ -57,4 +57,3 @@ def _features(name: str) -> nn.Module:
     if name == "vgg19":
         return NormalisedForVGG(load_vgg19(_VGG_LAYERS, find_weights(name)))
     return feature_network(name)
-

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from facefactor.factors import FactorName, Factors, FactorSpec, ModelSpec
 from facefactor.methods.leed.networks import CODE_SIDE, IMAGE_SIZE
 
-CROP = "facecycle"  # a key of `perception.align.CROPS`; "arcface" would cut an open mouth's chin off
+CROP = (
+    "facecycle"  # a key of `perception.align.CROPS`; "arcface" would cut an open mouth's chin off
+)
 
 
 class LEED(nn.Module):

@@ -198,7 +198,9 @@ def _branch(inputs: int, outputs: int) -> nn.Sequential:
     last = conv3(outputs, outputs)
     for weight in last.parameters():
         nn.init.zeros_(weight)
-    return nn.Sequential(conv3(inputs, outputs), nn.ReLU(), conv3(outputs, outputs), nn.ReLU(), last)
+    return nn.Sequential(
+        conv3(inputs, outputs), nn.ReLU(), conv3(outputs, outputs), nn.ReLU(), last
+    )
 
 
 def _normalised(inputs: int, outputs: int) -> list[nn.Module]:

@@ -36,7 +36,9 @@ class Recipe:
 
     # networks
     encoder: EncoderName
-    encoder_channels: tuple[int, ...]  # of "residual", maps of side 64, 32, 16, 8; vgg19 has its own
+    encoder_channels: tuple[
+        int, ...
+    ]  # of "residual", maps of side 64, 32, 16, 8; vgg19 has its own
     decoder_channels: tuple[int, ...]  # of the maps of side 16, 32, 64 and 128
     decoder_repeats: tuple[int, ...]  # convolutions at these sides that keep the width
     critic_channels: int

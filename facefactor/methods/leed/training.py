@@ -70,7 +70,7 @@ class AutoencodingStage(LightningModule):
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         learning = [*self.model.encoder.parameters(), *self.model.decoder.parameters()]
-        return _optimizers([learning], self.schedule)
+        return _optimizer(learning, self.schedule)
 
     def training_step(self, batch: NeutralisedBatch, batch_index: int) -> Tensor:
         drawn = self.model.decoder(self.model.encoder(batch.faces))
@@ -119,13 +119,11 @@ class EditingStage(LightningModule):
         self.register_buffer("taken", torch.zeros((), dtype=torch.int64))  # steps, saved with a run
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        return _optimizers(
-            [
-                [weight for learner in learners for weight in self.learnt(learner)]
-                for learners in (EVERY_STEP, WHOLE_STEPS)
-            ],
-            self.schedule,
-        )
+        """One optimiser: Adam leaves weights without a gradient, and their moments, as they are."""
+        learning = [
+            weight for learner in (*EVERY_STEP, *WHOLE_STEPS) for weight in self.learnt(learner)
+        ]
+        return _optimizer(learning, self.schedule)
 
     def training_step(self, batch: NeutralisedBatch, batch_index: int) -> Tensor:
         """The sum of all terms is returned to be watched; no gradient follows it."""
@@ -134,12 +132,10 @@ class EditingStage(LightningModule):
         whole = int(self.taken) % self.critic_steps == 0
         objectives = self.objectives(batch, whole)
         self.send_back(objectives)
-        every_step, whole_steps = self.optimizers()  # type: ignore[attr-defined]
-        for optimizer in (every_step, whole_steps) if whole else (every_step,):
-            optimizer.step()
-            optimizer.zero_grad()
-        for schedule in self.lr_schedulers():  # type: ignore[union-attr]
-            schedule.step()
+        optimizer = self.optimizers()
+        optimizer.step()  # type: ignore[union-attr]
+        optimizer.zero_grad()  # type: ignore[union-attr]
+        self.lr_schedulers().step()  # type: ignore[union-attr]
         terms = {
             f"{learner}/{name}": term.detach()
             for learner, found in objectives.items()
@@ -303,11 +299,9 @@ def drawing_terms(instruments: Instruments, drawn: Tensor, faces: Tensor, pixel:
     return terms
 
 
-def _optimizers(groups: Sequence[list[nn.Parameter]], schedule: Schedule):  # type: ignore[no-untyped-def]
-    optimizers = [Adam(group, lr=schedule.learning_rate, betas=_BETAS) for group in groups]
-    return optimizers, [
-        MultiStepLR(optimizer, schedule.drops, gamma=0.1) for optimizer in optimizers
-    ]
+def _optimizer(weights: Sequence[nn.Parameter], schedule: Schedule):  # type: ignore[no-untyped-def]
+    optimizer = Adam(weights, lr=schedule.learning_rate, betas=_BETAS)
+    return [optimizer], [MultiStepLR(optimizer, schedule.drops, gamma=0.1)]
 
 
 def _sum(terms: Terms) -> Tensor:
