@@ -489,25 +489,42 @@ def evaluate(
             "-p",
             help="expression-probe, expression-map-probe, head-pose, verification, "
             "neutral-consistency, motion, recognition, recognition-by-yaw, expression-folds, "
-            "leakage, codes-picture, synthesis. Repeatable; the last two need --output.",
+            "leakage, predictability, relighting, synthetic-truth, synthetic-exchange, "
+            "codes-picture, synthesis; of the landmark network landmark-error, fitting. "
+            "Repeatable; codes-picture and synthesis need --output.",
         ),
     ],
     dataset: Annotated[
-        list[str],
-        typer.Option("--dataset", "-d", metavar="NAME=FOLDER", callback=_named, help="Repeatable."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            "-d",
+            metavar="NAME=FOLDER",
+            callback=_named,
+            help="Repeatable. None for protocols that render their faces (synthetic-...).",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder for the tables.")
     ] = None,
     landmarks: Annotated[
         Path | None,
-        typer.Option("--landmarks", help="A folder of DATASET.npz, for landmark-error."),
+        typer.Option("--landmarks", help="A folder of DATASET.npz, for landmark-error, fitting."),
+    ] = None,
+    morphable: Annotated[
+        Path | None,
+        typer.Option(
+            "--morphable", help="A morphable model's .npz, for synthetic-... and fitting."
+        ),
     ] = None,
 ) -> None:
     """Measure a model by published protocols."""
     from facefactor import api
 
-    for table in api.evaluate(model, protocol, dataset, output=output, landmarks=landmarks):
+    tables = api.evaluate(
+        model, protocol, dataset or [], output=output, landmarks=landmarks, morphable=morphable
+    )
+    for table in tables:
         typer.echo(table.to_markdown())
 
 

@@ -108,6 +108,9 @@ def edit_face(model: FaceModel, face: PhotoFace, change: Change, raw: bool = Fal
         return paste_back(face.photo, placement, edited)
     edit_flow = getattr(model, "edit_flow", None)  # models without flow just redraw
     flow = edit_flow(before, after) if edit_flow else None
+    left_over = getattr(model, "edited_beyond_flow", None)  # as far as the drawing is to be used
+    if left_over is not None:
+        edited = left_over(before, after, flow)
     return paste_back(face.photo, placement, edited, model.decode(before), flow)
 
 

@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "instruments": {"stages", "nn", "geometry", "losses", "perception", "data"},
     "evaluation": {"factors", "editing", "losses", "data", "geometry", "perception", "images"},
     "photo_edits": {"factors", "editing", "images", "videos", "perception", "geometry"},
+    "neutralising": {"factors", "editing", "geometry", "perception"},
     "sheets": {"images", "videos"},
     "abilities": {"factors", "editing", "methods"},
     "face_lighting": {"factors", "editing", "geometry", "abilities", "photo_edits"},
@@ -58,8 +59,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "face_verification": {"images", "perception", "photo_edits"},
     "streams": {"factors", "images", "videos", "photo_edits"},
     "batch": {"factors", "perception", "streams", "face_expressions"},
-    "protocols": {"factors", "editing", "images", "perception", "data"}
-    | {"methods", "checkpoints", "evaluation"},
+    "protocols": {"factors", "editing", "images", "perception", "data", "geometry"}
+    | {"methods", "checkpoints", "evaluation", "abilities"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}
     | {"face_lighting", "face_turning", "reconstruction"},
     "doctor": {"checkpoints", "perception", "images"},

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facefactor.data.affectnet import read_affectnet
+from facefactor.data.cfeed import read_cfeed
 from facefactor.data.ckplus import read_ckplus, read_ckplus48, read_ckplus_pairs
 from facefactor.data.cropped_yale import read_cropped_yale
 from facefactor.data.fer import read_fer2013, read_ferplus
@@ -30,6 +31,7 @@ from facefactor.data.mmi import read_mmi
 from facefactor.data.multipie import read_multipie
 from facefactor.data.named_photos import read_kdef, read_sfew
 from facefactor.data.photoface import read_photoface
+from facefactor.data.rafd import read_rafd
 from facefactor.data.records import DataError, FaceRecord, Points, Split
 from facefactor.perception.align import crop_points
 
@@ -244,6 +246,8 @@ READERS: dict[str, Reader] = {
     "ckplus-pairs": read_ckplus_pairs,
     "cropped-yale": read_cropped_yale,
     "kdef": read_kdef,
+    "rafd": read_rafd,
+    "cfeed": read_cfeed,
     "sfew": read_sfew,
     "mmi": read_mmi,
     "multipie": read_multipie,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -19,10 +19,11 @@ _HEAD_PX = 74  # above the cells: title, what the columns are, their names
 _MARGIN_PX = 12
 _NAME_SIZE, _VALUE_SIZE, _TITLE_SIZE = 15, 17, 18
 _PAPER, _INK, _FULL = (255, 255, 255), (30, 30, 30), (20, 70, 140)
+_RULE = (210, 210, 210)
 
 _MAP_PX, _LEGEND_PX = 720, 190  # side of the map's square; width of the names beside it
 _DOT_PX, _TITLE_PX, _LINE_PX = 8, 40, 26
-# In the order of EXPRESSIONS; told apart with any colour vision (Okabe and Ito, 2008).
+# Expressions in the order of EXPRESSIONS; told apart with any colour vision (Okabe and Ito, 2008).
 _COLOURS = (
     (120, 120, 120),
     (230, 159, 0),
@@ -34,6 +35,7 @@ _COLOURS = (
     (204, 121, 167),
 )
 _FACE_PX, _ROW_NAMES_PX, _GAP_PX = 140, 240, 6
+_WIDE_PX, _LOW_PX = 132, 44  # a cell of a matrix holds "split by subject"
 
 
 def confusion_picture(confusion: Confusion, title: str = "") -> Photo:
@@ -67,32 +69,89 @@ def _draw_row(draw: ImageDraw.ImageDraw, counts: np.ndarray, top: int) -> None:
     for place, count in enumerate(counts):
         left = _NAMES_PX + place * _CELL_PX
         share = float(count / photos) if photos else 0.0
-        colour = tuple(
-            round(paper + share * (full - paper)) for paper, full in zip(_PAPER, _FULL, strict=True)
-        )
         box = (left, top, left + _CELL_PX - 2, top + _CELL_PX - 2)
-        draw.rectangle(box, fill=colour, outline=(210, 210, 210))
+        draw.rectangle(box, fill=_blue(share), outline=_RULE)
         if photos:
             ink = _PAPER if share > 0.7 else _INK  # readable on both ends of the scale
             at = (left + _CELL_PX // 2 - 1, top + _CELL_PX // 2 - 1)
             draw.text(at, f"{100 * share:.1f}", fill=ink, font=font, anchor="mm")
 
 
-def map_picture(points: ArrayLike, labels: Sequence[str], title: str = "") -> Photo:
-    """A dot for each code at its place on a map, coloured by its expression, as (H, W, 3).
+def matrix_picture(
+    values: ArrayLike,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    framed: Collection[tuple[int, int]] = (),
+    title: str = "",
+) -> Photo:
+    """A table of percentages, the deeper the blue the higher, as (H, W, 3).
+
+    Args:
+        values: (R, C) in %; what is below 0 is as white as 0.
+        columns: C names, each of one line or several ("pose\\nceleba").
+        framed: (row, column) of the cells to put a frame around.
+    """
+    shares = np.asarray(values, dtype=np.float64)
+    if shares.shape != (len(rows), len(columns)) or not shares.size:
+        raise ValueError(f"values must be ({len(rows)}, {len(columns)}), got {shares.shape}")
+    size = (
+        _ROW_NAMES_PX + len(columns) * _WIDE_PX + _MARGIN_PX,
+        _TITLE_PX + _HEAD_PX + len(rows) * _LOW_PX + _MARGIN_PX,
+    )
+    picture = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((_MARGIN_PX, 8), title, fill=_INK, font=ImageFont.load_default(size=_TITLE_SIZE))
+    name_font = ImageFont.load_default(size=_NAME_SIZE)
+    value_font = ImageFont.load_default(size=_VALUE_SIZE)
+    for column, name in enumerate(columns):
+        middle = (_ROW_NAMES_PX + column * _WIDE_PX + _WIDE_PX // 2, _TITLE_PX + _HEAD_PX // 2)
+        draw.multiline_text(middle, name, fill=_INK, font=name_font, anchor="mm", align="center")
+    for row, name in enumerate(rows):
+        top = _TITLE_PX + _HEAD_PX + row * _LOW_PX
+        at = (_ROW_NAMES_PX - 10, top + _LOW_PX // 2)
+        draw.text(at, name, fill=_INK, font=name_font, anchor="rm")
+        for column, value in enumerate(shares[row].tolist()):
+            left = _ROW_NAMES_PX + column * _WIDE_PX
+            box = (left, top, left + _WIDE_PX - 2, top + _LOW_PX - 2)
+            mark = (_INK, 3) if (row, column) in framed else (_RULE, 1)
+            draw.rectangle(box, fill=_blue(value / 100), outline=mark[0], width=mark[1])
+            ink = _PAPER if value > 70 else _INK  # readable on both ends of the scale
+            middle = (left + _WIDE_PX // 2 - 1, top + _LOW_PX // 2 - 1)
+            draw.text(middle, f"{value:.1f}", fill=ink, font=value_font, anchor="mm")
+    return np.asarray(picture)
+
+
+def _blue(share: float) -> tuple[int, ...]:
+    """From white, at 0 and below, to the full blue at 1."""
+    depth = min(max(share, 0.0), 1.0)
+    return tuple(
+        round(paper + depth * (full - paper)) for paper, full in zip(_PAPER, _FULL, strict=True)
+    )
+
+
+def map_picture(
+    points: ArrayLike,
+    labels: Sequence[str],
+    title: str = "",
+    classes: Sequence[str] = EXPRESSIONS,
+) -> Photo:
+    """A dot for each code at its place on a map, coloured by its label, as (H, W, 3).
 
     The map keeps its shape: one unit is as long across as up. Names and their numbers of dots stand
     beside it.
 
     Args:
         points: (N, 2) finite places, x and y up, in any unit.
-        labels: N names from EXPRESSIONS.
+        labels: N names of `classes`.
+        classes: 8 names at most; the place of one decides its colour.
     """
+    if len(classes) > len(_COLOURS):
+        raise ValueError(f"{len(classes)} classes, but {len(_COLOURS)} colours to tell them by")
     places = np.asarray(points, dtype=np.float64)
     if places.shape != (len(labels), 2) or not len(labels) or not np.isfinite(places).all():
         raise ValueError(f"points must be ({len(labels)}, 2), finite, got shape {places.shape}")
-    if unknown := sorted(set(labels) - set(EXPRESSIONS)):
-        raise ValueError(f"{unknown[0]!r} is not among {', '.join(EXPRESSIONS)}")
+    if unknown := sorted(set(labels) - set(classes)):
+        raise ValueError(f"{unknown[0]!r} is not among {', '.join(classes)}")
     picture = Image.new("RGB", (_MAP_PX + _LEGEND_PX, _TITLE_PX + _MAP_PX), _PAPER)
     draw = ImageDraw.Draw(picture)
     draw.text((_MARGIN_PX, 8), title, fill=_INK, font=ImageFont.load_default(size=_TITLE_SIZE))
@@ -101,11 +160,11 @@ def map_picture(points: ArrayLike, labels: Sequence[str], title: str = "") -> Ph
     scale = room / max((high - low).max(), 1e-12)
     offset = (places - (low + high) / 2) * scale * (1, -1)  # pixels from the middle, y down
     for (x, y), label in zip(offset + _MAP_PX / 2, labels, strict=True):
-        _draw_dot(draw, x, _TITLE_PX + y, _COLOURS[EXPRESSIONS.index(label)])
+        _draw_dot(draw, x, _TITLE_PX + y, _COLOURS[classes.index(label)])
     font = ImageFont.load_default(size=_NAME_SIZE)
-    for line, name in enumerate(name for name in EXPRESSIONS if name in labels):
+    for line, name in enumerate(name for name in classes if name in labels):
         y = _TITLE_PX + _MARGIN_PX + line * _LINE_PX
-        _draw_dot(draw, _MAP_PX + _DOT_PX, y, _COLOURS[EXPRESSIONS.index(name)])
+        _draw_dot(draw, _MAP_PX + _DOT_PX, y, _COLOURS[classes.index(name)])
         text = f"{name} ({list(labels).count(name):,})"
         draw.text((_MAP_PX + 3 * _DOT_PX, y), text, fill=_INK, font=font, anchor="lm")
     return np.asarray(picture)

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 FlowInverse = Literal["paper", "first_order", "fixed_point"]
 Padding = Literal["zeros", "border"]
 
+_ROUNDS = 8  # of `extend_flow`, at each resolution
+
 
 @lru_cache(maxsize=32)
 def identity_grid(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -87,12 +89,20 @@ def mirror_flow(flow: Tensor) -> Tensor:
 def extend_flow(flow: Tensor, known: Tensor) -> Tensor:
     """A flow (N, 2, H, W) where it is known (N, 1, H, W), smooth elsewhere, 0 beyond the image.
 
-    Elsewhere each pixel has the mean of its four neighbours, as nearly as 4 H rounds make it.
+    Elsewhere each pixel comes to have nearly the mean of its four neighbours: by rounds of taking
+    that mean, which begin with what half the resolution gives.
     """
-    kernel = flow.new_tensor([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).expand(2, 1, 3, 3) / 4
+    height, width = flow.shape[-2:]
     fixed = torch.where(known, flow, 0.0)
     extended = fixed
-    for _ in range(4 * flow.shape[2]):
+    if min(height, width) > 2:
+        half = (height + 1) // 2, (width + 1) // 2
+        share = F.adaptive_avg_pool2d(known.to(flow), half)
+        mean = F.adaptive_avg_pool2d(fixed, half) / share.clamp(min=1e-6)
+        coarse = F.interpolate(extend_flow(mean, share > 0), (height, width), mode="bilinear")
+        extended = torch.where(known, fixed, coarse)
+    kernel = flow.new_tensor([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).expand(2, 1, 3, 3) / 4
+    for _ in range(_ROUNDS):
         extended = torch.where(known, fixed, F.conv2d(extended, kernel, padding=1, groups=2))
     return extended
 

@@ -13,6 +13,7 @@ from facefactor.methods.ipdfer import recipe as ipdfer
 from facefactor.methods.leed import recipe as leed
 from facefactor.methods.neurotensorial import recipe as neurotensorial
 from facefactor.methods.nfgan import recipe as nfgan
+from facefactor.methods.stargan import recipe as stargan
 
 METHODS: dict[str, ModuleType] = {
     "facecycle": facecycle,
@@ -20,4 +21,5 @@ METHODS: dict[str, ModuleType] = {
     "leed": leed,
     "neurotensorial": neurotensorial,
     "nfgan": nfgan,
+    "stargan": stargan,  # the baseline of editing by labels, and a neutraliser; none of the five
 }

@@ -115,7 +115,8 @@ def paste_back(
         reconstruction: same shape, the network's redraw of the *unedited* face. None: `edited`
             replaces the face, its colours matched to the photo's.
         flow: (1, 2, h, w) backward, out(x) = in(x + flow(x)); x then y, 1.0 = half the image, on an
-            `align_corners=True` grid. Used with a reconstruction only.
+            `align_corners=True` grid, which may be finer than the crop. Used with a reconstruction
+            only.
         raw: stamp `edited` as it is, with the feathered mask and nothing else.
     """
     window = _window(placement, photo.shape)
@@ -136,8 +137,7 @@ def paste_back(
     else:
         result = under
         if flow is not None:
-            shift_px = _shift_px(flow, placement.size)
-            result = _warp_window(under, shift_px * mask[..., None], to_crop)
+            result = _warp_window(under, *_shift_px(flow, mask), to_crop)
             reconstruction = warp(reconstruction, flow)
         change = _to_image(edited) - _to_image(reconstruction)
         result = result + _enlarge(change * mask[..., None], to_crop, under.shape)
@@ -226,18 +226,23 @@ def _match_colour(face: Image, like: Image, mask: Image) -> Image:
     return ((face - mean) * gain + wanted_mean).astype(np.float32)
 
 
-def _shift_px(flow: Tensor, size: int) -> Image:
-    """A flow in crop pixels, (size, size, 2)."""
-    whole = resize_flow(flow.detach().float(), (size, size))[0]
-    shift_px: Image = whole.permute(1, 2, 0).mul((size - 1) / 2).cpu().numpy()
-    return shift_px
+def _shift_px(flow: Tensor, mask: Image) -> tuple[Image, Affine]:
+    """A flow in crop pixels (h, w, 2) that fades as the crop's mask (S, S) does, h and w at least
+    S; and the map from crop pixels to places in it."""
+    size = len(mask)
+    height, width = (max(size, side) for side in flow.shape[-2:])
+    whole = resize_flow(flow.detach().float().cpu(), (height, width))
+    fade = resize_flow(torch.from_numpy(mask.copy())[None, None], (height, width))
+    shift_px: Image = (whole * fade)[0].permute(1, 2, 0).mul((size - 1) / 2).numpy()
+    x, y = ((side - 1) / (size - 1) for side in (width, height))
+    return shift_px, np.array([[x, 0, 0], [0, y, 0]])
 
 
-def _warp_window(window: Image, shift_px: Image, to_crop: Affine) -> Image:
-    """The photo's window moved by a displacement field given in crop pixels (S, S, 2)."""
+def _warp_window(window: Image, shift_px: Image, to_shift: Affine, to_crop: Affine) -> Image:
+    """The photo's window moved by a displacement field given in crop pixels (h, w, 2)."""
     height, width = window.shape[:2]
     back = invert_affine(to_crop)[:, :2].T.astype(np.float32)
-    shift = _enlarge(shift_px @ back, to_crop, window.shape)
+    shift = _enlarge(shift_px @ back, compose_affine(to_crop, to_shift), window.shape)
     x = shift[..., 0] + np.arange(width, dtype=np.float32)
     y = shift[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     warped = cv2.remap(window, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

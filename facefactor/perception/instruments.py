@@ -24,7 +24,7 @@ class _Source:
     origin: str  # where a user gets it
 
 
-_SOURCES = {
+_FEATURES = {
     "vgg19": _Source(
         ("vgg19-dcbb9e9d.pth", "vgg19.pth", "vgg19.safetensors"),
         "torchvision's VGG19_Weights.IMAGENET1K_V1 state dict",
@@ -33,6 +33,11 @@ _SOURCES = {
         ("mobilefacenet_ms1m.safetensors",), "foamliu/MobileFaceNet as safetensors (Apache-2.0)"
     ),
 }
+_HEAD_POSE = {
+    name: _Source((f"{name}.onnx",), "omasaht/headpose-fsanet-pytorch as ONNX (MIT)")
+    for name in ("fsanet-1x1", "fsanet-var")
+}
+_SOURCES = _FEATURES | _HEAD_POSE
 
 
 def find_weights(name: str, folder: Path | None = None) -> Path:
@@ -42,7 +47,7 @@ def find_weights(name: str, folder: Path | None = None) -> Path:
         InstrumentError: unknown name, no folder set, or none of its files there.
     """
     if name not in _SOURCES:
-        raise InstrumentError(f"no instrument {name!r}; there are {', '.join(feature_networks())}")
+        raise InstrumentError(f"no instrument {name!r}; there are {', '.join(_SOURCES)}")
     source = _SOURCES[name]
     top = folder or (Path(os.environ["FACEFACTOR_WEIGHTS"]) if _weights_set() else None)
     if top is None:
@@ -60,7 +65,7 @@ def find_weights(name: str, folder: Path | None = None) -> Path:
 
 def feature_networks() -> tuple[str, ...]:
     """Names that `feature_network` takes."""
-    return (*_SOURCES, "random_vgg19")
+    return (*_FEATURES, "random_vgg19")
 
 
 def feature_network(name: str, folder: Path | None = None) -> nn.Module:
@@ -71,6 +76,10 @@ def feature_network(name: str, folder: Path | None = None) -> nn.Module:
     """
     if name == "random_vgg19":
         return NormalisedForVGG(load_vgg19(_LOSS_LAYERS, None))
+    if name not in _FEATURES:
+        raise InstrumentError(
+            f"no instrument {name!r} with feature maps; there are {', '.join(feature_networks())}"
+        )
     path = find_weights(name, folder)
     if name == "vgg19":
         return NormalisedForVGG(load_vgg19(_LOSS_LAYERS, path))

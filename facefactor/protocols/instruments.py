@@ -24,6 +24,7 @@ from facefactor.evaluation.verification import cosine, error_rates, threshold_at
 from facefactor.perception.landmarks import load_landmark_network
 from facefactor.perception.packaged import INSTRUMENTS, packaged_instrument
 from facefactor.perception.recognition import embed, load_recogniser
+from facefactor.protocols.fitting import fitting
 from facefactor.protocols.subject import (
     FLOOR_FACES,
     Encode,
@@ -62,8 +63,10 @@ def measure_instrument(
     seed: int,
     cache: Path,
     landmarks: Path | None,
+    morphable: Path | None = None,
 ) -> Findings:
-    """`verification` of the recogniser, `landmark-error` of the landmark network.
+    """`verification` of the recogniser; of the landmark network `landmark-error`, and `fitting` of
+    a morphable model to its landmarks.
 
     Raises:
         FaceFactorError: another protocol, or data sets that do not suit it.
@@ -72,7 +75,9 @@ def measure_instrument(
         return Findings(_recogniser_on_pairs(path, folders, seed, cache))
     if (name, protocol) == ("landmarks", "landmark-error"):
         return Findings(_landmarks_of_strangers(path, folders, cache, landmarks))
-    known = {"recogniser": "verification", "landmarks": "landmark-error"}[name]
+    if (name, protocol) == ("landmarks", "fitting"):
+        return fitting(path, folders, seed, cache, landmarks, morphable)
+    known = {"recogniser": "verification", "landmarks": "landmark-error or fitting"}[name]
     raise FaceFactorError(f"the instrument {name} is measured by {known}, not by {protocol}")
 
 

@@ -1,24 +1,34 @@
-"""Pictures of what a model does: a map of its expression codes, and faces drawn of fewer codes."""
+"""Pictures of what a model does: maps of its codes, and faces drawn of fewer codes."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from torch import Tensor
 
 from facefactor.checkpoints import build_recipe
 from facefactor.data.held_out import hold_out_people
 from facefactor.data.readers import READERS
-from facefactor.data.records import FaceRecord, labelled, of_split
+from facefactor.data.records import FaceRecord, of_split
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.floors import encode_faces
 from facefactor.evaluation.pictures import faces_picture, map_picture
-from facefactor.factors import FactorName
-from facefactor.images import face_to_photo
+from facefactor.factors import EXPRESSIONS, FactorName
+from facefactor.images import Photo, face_to_photo
+from facefactor.protocols.labelled import (
+    DATASETS,
+    Labels,
+    code_sizes,
+    known_rows,
+    labelled_faces,
+)
 from facefactor.protocols.subject import Findings, Subject, some, suitable
 
 _MAP_FACES = 1500
@@ -27,22 +37,66 @@ _ORDER: tuple[FactorName, ...] = ("pose", "illumination", "expression")  # added
 
 
 def codes_picture(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
-    """t-SNE of the expression codes of RAF-DB's test faces (Fig. 10)."""
+    """t-SNE of every code, coloured by every attribute that a data set labels (IPD-FER's Fig. 10,
+    Neuro-Tensorial's Fig. 14 and 15): a picture an attribute, in it a map of each code.
+
+    Of RAF-DB the test part, of CelebA people held out of training. Of an attribute of more than
+    eight classes, such as people, the eight most frequent are drawn.
+    """
     pictures = {}
-    for name in suitable(folders, ("rafdb",), "codes-picture"):
-        test = of_split(labelled(READERS[name](folders[name])), "test")
-        cut = subject.cut(some(test, _MAP_FACES, seed))
-        if len(cut.faces) < 4:
-            raise FaceFactorError(f"{name}: {len(cut.faces)} test faces are too few for a map")
-        codes = encode_faces(lambda faces: subject.model.encode(faces)["expression"], cut.faces)
-        nearest = min(30.0, (len(codes) - 1) / 3)
-        points = TSNE(perplexity=nearest, init="pca", random_state=seed).fit_transform(
-            codes.numpy()
-        )
-        labels = [str(record.expression) for record in cut.records]
-        title = f"{subject.name}: t-SNE of expression codes, {len(labels):,} faces of {name} test"
-        pictures[f"codes-{name}.png"] = map_picture(points, labels, title)
+    for name in suitable(folders, tuple(DATASETS), "codes-picture"):
+        for known in labelled_faces(subject, name, folders[name], seed):
+            codes = _codes(subject, known.cut.faces)
+            for attribute, labels in known.labels.items():
+                picture = _maps(codes, known.title, attribute, labels, seed)
+                pictures[f"codes-{known.name}-{attribute}.png"] = picture
     return Findings(pictures=pictures)
+
+
+def _maps(
+    codes: Mapping[FactorName, Tensor], title: str, attribute: str, labels: Labels, seed: int
+) -> Photo:
+    """A map of each code beside the next, coloured by one attribute."""
+    rows, names = known_rows(_most_frequent(labels))
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_MAP_FACES])
+    if len(chosen) < 4:
+        raise FaceFactorError(
+            f"{title}: {len(chosen)} faces of known {attribute} are too few for a map"
+        )
+    places, drawn = rows[chosen], [names[place] for place in chosen]
+    maps = [
+        _map(code[places], drawn, f"{factor} code by {attribute}: {title}", seed)
+        for factor, code in codes.items()
+    ]
+    return np.concatenate(maps, axis=1)
+
+
+def _codes(subject: Subject, faces: NDArray[np.uint8]) -> dict[FactorName, Tensor]:
+    """Factor -> codes (N, D)."""
+    return {
+        name: encode_faces(partial(_code, subject, name), faces) for name in code_sizes(subject)
+    }
+
+
+def _code(subject: Subject, name: FactorName, faces: Tensor) -> Tensor:
+    code: Tensor = subject.model.encode(faces)[name]
+    return code
+
+
+def _map(codes: Tensor, labels: list[str], title: str, seed: int) -> Photo:
+    nearest = min(30.0, (len(codes) - 1) / 3)
+    tsne = TSNE(perplexity=nearest, init="pca", random_state=seed)
+    points = tsne.fit_transform(codes.numpy())
+    known = set(labels)
+    classes = EXPRESSIONS if known <= set(EXPRESSIONS) else tuple(sorted(known))
+    return map_picture(points, labels, f"t-SNE of {title}, {len(labels):,} faces", classes)
+
+
+def _most_frequent(labels: Labels) -> Labels:
+    """The labels of the eight most frequent classes, of equals the first by name."""
+    count = Counter(sorted(label for label in labels if label is not None))
+    kept = {label for label, _ in count.most_common(len(EXPRESSIONS))}
+    return [label if label in kept else None for label in labels]
 
 
 @torch.inference_mode()

@@ -51,15 +51,17 @@ class Subject:
 
     `name` is that of the method, or of the row its preset has in the paper's tables ("id-fer",
     "baseline"); `trained_on` the data sets (readers) that a run's folder names beside its weights,
-    empty where it is not known.
+    empty where it is not known; `morphable` the file of a morphable model, for protocols that need
+    one.
     """
 
-    def __init__(self, path: Path, cache: Path) -> None:
+    def __init__(self, path: Path, cache: Path, morphable: Path | None = None) -> None:
         self.header = checkpoints.read_header(path)
         self.model: Any = checkpoints.build_model(path)
         self.name = model_title(self.header)
         self.trained_on = _trained_on(path)
         self.cache = cache
+        self.morphable = morphable
 
     def cut(
         self, records: Sequence[FaceRecord], size: int | None = None, crop: str | None = None

@@ -274,11 +274,13 @@ def test_too_few_people_to_tell_apart(celeba, weights, cache, tmp_path, turned):
         evaluate(weights, ["leakage"], [f"celeba={few}"], cache=cache)
 
 
-def test_pictures(rafdb, celeba, weights, cache, tmp_path):
+def test_pictures(rafdb, celeba, weights, cache, tmp_path, turned):
     data = [f"rafdb={rafdb}", f"celeba={celeba}"]
     assert evaluate(weights, list(PICTURES), data, tmp_path / "out", cache=cache) == []
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "codes-rafdb.png",
+        "codes-celeba-identity.png",
+        "codes-celeba-pose.png",
+        "codes-rafdb-expression.png",
         "synthesis-celeba.png",
         "synthesis-rafdb.png",
     ]

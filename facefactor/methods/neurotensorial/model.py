@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facefactor.factors import FactorName, Factors, FactorSpec, ModelSpec
+from facefactor.geometry.flow import warp
 from facefactor.geometry.lighting import shading
 from facefactor.geometry.rotations import nearest_rotation
 from facefactor.methods.neurotensorial.formation import compose, facing_normals, light_up
-from facefactor.methods.neurotensorial.motion import five_points, in_square, mesh_flow
+from facefactor.methods.neurotensorial.motion import FINER, five_points, in_square, mesh_flow
 from facefactor.methods.neurotensorial.networks import (
     Encoder,
     UnpoolingDecoder,
@@ -249,12 +250,14 @@ class NeuroTensorial(nn.Module):
         )
 
     def edit_flow(self, before: Factors, after: Factors) -> Tensor:
-        """Flow that takes the photo's own pixels to the edited face, (N, 2, S, S): the motion of
-        the mesh, see `motion.py`. Weights that do not know the mean face move nothing."""
-        known = self.mean_face()
-        if known is None:
-            count = len(before["pose"])
-            return self.mean_shape.new_zeros(count, 2, self.image_size, self.image_size)
+        """Flow that takes the photo's own pixels to the edited face: the motion of the mesh, see
+        `motion.py`; (N, 2, 4 S, 4 S), or (N, 2, S, S) of zeros where nothing moves, as with
+        weights that do not know the mean face."""
+        known, side = self.mean_face(), FINER * self.image_size
+        moving: tuple[FactorName, ...] = ("identity", "expression", "pose")
+        if known is None or all(torch.equal(before[name], after[name]) for name in moving):
+            size = self.image_size
+            return self.mean_shape.new_zeros(len(before["pose"]), 2, size, size)
         mean, landmarks = known
         heads = [
             (
@@ -264,10 +267,15 @@ class NeuroTensorial(nn.Module):
             for codes in (before, after)
         ]
         like = five_points(*heads[0], landmarks)
-        points = [
-            in_square(*head, landmarks, like, self.spec.crop, self.image_size) for head in heads
-        ]
-        return mesh_flow(points[0], points[1], self.image_size)
+        points = [in_square(*head, landmarks, like, self.spec.crop, side) for head in heads]
+        return mesh_flow(points[0], points[1], side)
+
+    def edited_beyond_flow(self, before: Factors, after: Factors, flow: Tensor) -> Tensor:
+        """The edited face (N, 3, S, S) as far as a photo is to take it over: the face before under
+        the light after, moved by the flow. What is drawn follows pose and expression far less than
+        the mesh does (README), so these are left to the mesh."""
+        lit = before.replace({"illumination": after["illumination"]})
+        return warp(self.decode(lit), flow)
 
     def frontal_face(self, factors: Factors) -> Tensor:
         """The face seen from the front, (N, 3, S, S) in [0, 1], mid-grey around it."""

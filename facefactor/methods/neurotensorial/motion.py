@@ -15,6 +15,8 @@ from facefactor.geometry.rasteriser import interpolate, rasterise
 from facefactor.geometry.uv_grid import grid_triangles
 from facefactor.perception.align import crop_points
 
+FINER = 4  # pixels of a flow in one of the square's: a nose that hides a cheek has a sharp edge
+
 
 def mesh_flow(before: Tensor, after: Tensor, size: int) -> Tensor:
     """Backward flow (N, 2, size, size), of `geometry.flow`: what vertices showed at `before` is

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from facefactor.geometry.flow import (
     compose_flows,
+    extend_flow,
     flow_magnitude_px,
     folded_share,
     identity_grid,
@@ -130,6 +131,24 @@ def test_a_mirrored_flow_does_to_the_mirror_image_what_the_flow_does_to_the_imag
     mirrored = warp(image.flip(3), mirror_flow(flow))
     torch.testing.assert_close(mirrored, warp(image, flow).flip(3))
     assert torch.equal(mirror_flow(mirror_flow(flow)), flow)
+
+
+def test_an_extended_flow_keeps_what_is_known_and_fades():
+    known = torch.zeros(1, 1, 33, 40, dtype=torch.bool)
+    known[..., 12:22, 10:30] = True
+    flow = torch.where(known, torch.tensor([0.5, -0.25]).view(1, 2, 1, 1), torch.nan)
+    found = extend_flow(flow, known)
+    assert torch.equal(found[:, :, 12:22, 10:30], flow[:, :, 12:22, 10:30])
+    along = found[0, 0, 16, 29:]  # from the edge of what is known to that of the image
+    assert (along.diff() < 0).all() and 0 < along[-1] < 0.1
+    torch.testing.assert_close(found[:, 1], -0.5 * found[:, 0])
+    # nearly harmonic: the mean of its four neighbours
+    inner = found[..., 1:-1, 1:-1]
+    around = (
+        found[..., 2:, 1:-1] + found[..., :-2, 1:-1] + found[..., 1:-1, 2:] + found[..., 1:-1, :-2]
+    ) / 4
+    assert ((around - inner) * ~known[..., 1:-1, 1:-1]).abs().max() < 0.02
+    assert extend_flow(flow.nan_to_num(), torch.zeros_like(known)).abs().max() == 0
 
 
 def test_random_motions_are_smooth_and_of_the_size_asked_for():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from facefactor.geometry.flow import warp
 from facefactor.geometry.similarity import apply_affine, compose_affine, invert_affine
 from facefactor.perception.align import (
     CROPS,
@@ -183,10 +184,28 @@ def test_flow_directions_and_units_agree_with_the_networks_warp():
     assert (moved - warped[0, :, 24:40, 24:40]).abs().mean() < 0.005
 
 
+@pytest.mark.parametrize("side", [64, 128, 250])
+def test_a_flow_finer_than_the_crop_is_the_same_motion(portrait, placed, side):
+    """An affine motion is the same on any grid; only rounding differs."""
+    face, placement = placed
+    size = face.shape[-1]
+    motions = []
+    for count in (size, side):
+        axis = torch.linspace(-1, 1, count)
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        motions.append(torch.stack([0.02 * y + 0.03, 0.05 * x])[None])
+    coarse, fine = (
+        paste_back(portrait, placement, warp(face, flow), face, flow).astype(int)
+        for flow in motions
+    )
+    within = np.s_[180:250, 220:300]  # where the mask is full: its fading differs a little
+    assert np.abs(coarse - portrait)[within].max() > 30
+    assert np.abs(coarse - fine)[within].mean() < 0.1 * np.abs(coarse - portrait)[within].mean()
+    assert np.abs(coarse - fine).mean() < 0.2
+
+
 def test_a_pure_flow_edit_leaves_nothing_to_add(portrait, placed):
     """Sharpness of the warped photo, not of the 64-pixel network."""
-    from facefactor.geometry.flow import warp
-
     face, placement = placed
     flow = shifted_flow(1.5)
     pasted = paste_back(portrait, placement, warp(face, flow), face, flow)

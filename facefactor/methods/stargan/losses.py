@@ -1,0 +1,73 @@
+"""Losses only StarGAN uses; the gradient penalty of Eq. 8 is in `losses/gradient_penalty.py`.
+
+Equation numbers are those of Choi et al., CVPR 2018. Images are in [0, 1] here and in [-1, 1]
+there, so differences of pixels count double.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of all terms beside L_adv, whose weight is 1 (Eq. 5, 6, 8)."""
+
+    classification: float  # lambda_cls: L_cls, Eq. 2 and 3
+    reconstruction: float  # lambda_rec: L_rec, Eq. 4
+    penalty: float  # lambda_gp: slope of D_src, Eq. 8
+
+
+def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """What D descends of L_adv, less its penalty (Eq. 8, negated).
+
+    Args:
+        real, fake: scores D_src of real and drawn faces, of any shape.
+
+    Returns:
+        Scalar, any real number: mean score of fakes above that of real ones.
+    """
+    return fake.mean() - real.mean()
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """What G descends of L_adv: -D_src of drawn faces, mean over faces and patches (Eq. 8)."""
+    return -fake.mean()
+
+
+def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log D_cls(c | x), mean over the rows with a label; 0 where none has (Eq. 2, 3).
+
+    Args:
+        logits: (N, K) before softmax.
+        labels: (N,) int64; -1 for unknown.
+    """
+    total = F.cross_entropy(logits.float(), labels, ignore_index=-1, reduction="sum")
+    return total / (labels >= 0).sum().clamp(min=1)
+
+
+def reconstruction_loss(rebuilt: Tensor, faces: Tensor) -> Tensor:
+    """L_rec: mean absolute difference of images in [-1, 1], both (N, 3, S, S) (Eq. 4).
+
+    The printed norm is a sum; lambda_rec fits a mean.
+    """
+    return 2 * F.l1_loss(rebuilt, faces)
+
+
+def draw_targets(labels: Tensor, classes: int) -> Tensor:
+    """A label for each face to be given, (N,) int64, each that of some face of the batch.
+
+    So fakes have labels as often as real faces have, which D is asked to tell apart. Of a batch
+    without any known label all K classes are equally likely.
+
+    Args:
+        labels: (N,) int64; -1 for unknown.
+    """
+    known = labels[labels >= 0]
+    if not len(known):
+        return torch.randint(classes, labels.shape, device=labels.device)
+    return known[torch.randint(len(known), labels.shape, device=labels.device)]

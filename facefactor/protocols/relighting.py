@@ -1,0 +1,229 @@
+"""Relit faces against the true photos of the same people under that light, on CroppedYale."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facefactor import editing
+from facefactor.data.lights import (
+    FRONTAL,
+    SIDES,
+    SUBSET_EDGES,
+    Light,
+    light_of,
+    light_side,
+    light_subset,
+)
+from facefactor.data.readers import READERS
+from facefactor.data.records import DataError, FaceRecord, split_hash
+from facefactor.data.samples import match_colour
+from facefactor.evaluation.floors import encode_faces
+from facefactor.evaluation.pictures import faces_picture
+from facefactor.evaluation.relighting import (
+    Closeness,
+    Faces,
+    closeness,
+    direction_lighting,
+    embeddings_of,
+    put_back,
+    relighting_table,
+)
+from facefactor.factors import Factors
+from facefactor.images import Photo, face_to_photo
+from facefactor.perception.packaged import packaged_recogniser
+from facefactor.perception.recognition import embed
+from facefactor.protocols.labelled import cut_yale
+from facefactor.protocols.subject import Findings, Subject, suitable
+
+_BATCH = 64  # faces drawn at once
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """P relightings: rows of the cut faces."""
+
+    frontal: list[int]  # the photo to relight, lit from the camera
+    source: list[int]  # another person under the light
+    true: list[int]  # the same person under the light
+    light: list[Light]
+
+
+@torch.inference_mode()
+def relighting_of_pairs(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
+    """Each person's frontally lit photo, relit to every light there is a true photo of.
+
+    The light comes from the photo of another person, chosen by the seed, and, for models that have
+    a code for it, from the direction in the photo's name (a single light in a dark room). Judged
+    are the network's own squares, at its size, and the same put back into the photo as a change,
+    which is what `facefactor relight` gives; beside them what needs no model. Only pixels that
+    photos cover count for PSNR: crops are wider than they are.
+    """
+    editing.check_factor(subject.header.spec, "illumination")
+    network = packaged_recogniser()
+    tables, pictures = [], {}
+    for name in suitable(folders, ("cropped-yale",), "relighting"):
+        cut, seen = cut_yale(subject, READERS[name](folders[name]))
+        pairs = pair_lights(cut.records, seed)
+        faces = np.asarray(cut.faces)
+        candidates = _without_a_model(faces, pairs) | _relit(subject, faces, pairs)
+        truth = faces[pairs.true]
+
+        def told(images: Faces) -> Tensor:
+            crop = subject.header.spec.crop
+            take = (network.crop, network.image_size)
+            return embeddings_of(images, crop, lambda part: embed(network, part), *take)
+
+        true_embeddings = told(truth)
+        near: dict[str, Closeness] = {
+            title: closeness(images, truth, seen, torch.stack([told(images), true_embeddings]))
+            for title, images in candidates.items()
+        }
+        groups = [_group(light) for light in pairs.light]
+        records = [cut.records[row] for row in sorted({*pairs.frontal, *pairs.source, *pairs.true})]
+        title = f"{name}, {len(set(pairs.frontal))} people"
+        for model, own in near.items():
+            table = relighting_table(own, near["unrelit photo"], groups, title, model)
+            tables.append(
+                replace(
+                    table,
+                    seed=seed,
+                    split_hash=split_hash(records),
+                    instruments=("recogniser",),
+                )
+            )
+        pictures[f"relighting-{name}.png"] = _sheet(subject, candidates, truth, pairs, seed)
+    return Findings(tables, pictures)
+
+
+def pair_lights(records: Sequence[FaceRecord], seed: int) -> Pairs:
+    """A pair for each photo that is not lit frontally, of each person who has one that is, and
+    whose light another person's photo has; in the order of subset, then of the records.
+
+    Raises:
+        DataError: there is no pair.
+    """
+    lit: defaultdict[Light, list[int]] = defaultdict(list)
+    frontal: dict[str | None, int] = {}
+    for row, record in enumerate(records):
+        light = light_of(record)
+        if light is not None:
+            lit[light].append(row)
+        if light == FRONTAL:
+            frontal[record.subject] = row
+    random = np.random.default_rng(seed)
+    found = []
+    for row, record in enumerate(records):
+        light = light_of(record)
+        if light is None or light == FRONTAL or record.subject not in frontal:
+            continue
+        others = [other for other in lit[light] if records[other].subject != record.subject]
+        if others:
+            source = others[int(random.integers(len(others)))]
+            found.append((light_subset(light), frontal[record.subject], source, row, light))
+    if not found:
+        raise DataError(
+            "no person has a photo lit frontally (A+000E+00) and one under a light that another "
+            "person was photographed in, too"
+        )
+    found.sort(key=lambda pair: pair[0])  # stable: records keep their order
+    return Pairs(
+        frontal=[first for _, first, _, _, _ in found],
+        source=[source for _, _, source, _, _ in found],
+        true=[true for _, _, _, true, _ in found],
+        light=[light for *_, light in found],
+    )
+
+
+def _group(light: Light) -> str:
+    subset = light_subset(light)
+    if subset > len(SUBSET_EDGES):
+        return f"light beyond {SUBSET_EDGES[-1]}°"
+    least = (0, *SUBSET_EDGES)[subset - 1]
+    return f"light at {least} to {SUBSET_EDGES[subset - 1]}°"
+
+
+def _without_a_model(faces: Faces, pairs: Pairs) -> dict[str, Faces]:
+    """Floors. The last two know the light's photo, as the model does."""
+    matched = [
+        match_colour(faces[own], faces[source])
+        for own, source in zip(pairs.frontal, pairs.source, strict=True)
+    ]
+    return {
+        "unrelit photo": faces[pairs.frontal],
+        "unrelit photo, brightness and contrast of the light's": np.stack(matched),
+        "the light's photo itself": faces[pairs.source],
+    }
+
+
+def _relit(subject: Subject, faces: Faces, pairs: Pairs) -> dict[str, Faces]:
+    """Whose light -> the faces the model draws, and the photos changed by as much."""
+    model, name = subject.model, subject.name
+    codes = encode_faces(lambda part: model.encode(part)["illumination"], faces)
+    shape = subject.header.spec.factors["illumination"].shape
+    own = codes.view(-1, *shape)
+    lights = {"light of another's photo": own[pairs.source]}
+    if hasattr(model, "illumination_of"):
+        lights["light from its direction"] = model.illumination_of(direction_lighting(pairs.light))
+    lights["own light kept"] = own[pairs.frontal]
+    drawn = {
+        f"{name}, {title}": _draw(subject, faces, pairs, light) for title, light in lights.items()
+    }
+    unchanged = drawn[f"{name}, own light kept"]
+    photos = _to_faces(faces[pairs.frontal])
+    found: dict[str, Faces] = {}
+    for title, images in drawn.items():
+        found[title] = _to_photos(images)
+        if images is not unchanged:
+            changed = put_back(photos, images, unchanged)
+            found[f"{title}, put back as a change"] = _to_photos(changed)
+    return found
+
+
+def _draw(subject: Subject, faces: Faces, pairs: Pairs, light: Tensor) -> Tensor:
+    """Faces (P, 3, S, S) of the frontally lit photos with other illumination codes."""
+    drawn = []
+    for start in range(0, len(light), _BATCH):
+        part = slice(start, start + _BATCH)
+        own = subject.model.encode(_to_faces(faces[pairs.frontal[part]]))
+        source = Factors({"illumination": light[part]})
+        relit = editing.transfer(own, source, ["illumination"], subject.header.spec)
+        drawn.append(subject.model.decode(relit))
+    return torch.cat(drawn)
+
+
+def _sheet(
+    subject: Subject, candidates: Mapping[str, Faces], truth: Faces, pairs: Pairs, seed: int
+) -> Photo:
+    """One relighting from each side that light comes from."""
+    random = np.random.default_rng(seed)
+    sides = [light_side(light) for light in pairs.light]
+    chosen = []
+    for side in SIDES:
+        if of_side := [place for place, name in enumerate(sides) if name == side]:
+            chosen.append(of_side[int(random.integers(len(of_side)))])
+    rows = {"unrelit photo": candidates["unrelit photo"]}
+    rows |= {"the light's photo": candidates["the light's photo itself"]}
+    for title, images in candidates.items():
+        if title.startswith(f"{subject.name}, light"):
+            short = title.removeprefix(f"{subject.name}, ").removesuffix(" as a change")
+            rows[short] = images
+    rows["true photo"] = truth
+    lit = ", ".join(sides[place] for place in chosen)
+    title = f"{subject.name}: people of CroppedYale relit (light: {lit})"
+    return faces_picture({name: list(images[chosen]) for name, images in rows.items()}, title)
+
+
+def _to_faces(images: Faces) -> Tensor:
+    """(N, S, S, 3) uint8 -> (N, 3, S, S) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+
+
+def _to_photos(faces: Tensor) -> Faces:
+    return np.stack(face_to_photo(faces))
