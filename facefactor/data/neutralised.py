@@ -100,7 +100,7 @@ class NeutralisedFaces(Dataset[NeutralisedBatch]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(draw.integers(2**62)))
             moved = self.move(_images(pairs))  # six channels, one motion
-            tall = torch.cat(moved.split(3, dim=1), dim=2)  # (n, 3, 2S, S), one light
+            tall = torch.cat(torch.split(moved, 3, dim=1), dim=2)  # (n, 3, 2S, S), one light
             changed = self.jitter(tall).clamp(0, 1)
         faces, neutrals = changed.chunk(2, dim=2)
         return NeutralisedBatch(faces.contiguous(), neutrals.contiguous())
@@ -109,7 +109,7 @@ class NeutralisedFaces(Dataset[NeutralisedBatch]):
 def _draw(faces: NDArray[np.uint8], neutralise: Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:
     drawn = []
     with torch.inference_mode():
-        for given in _images(faces).split(_TOGETHER):
+        for given in torch.split(_images(faces), _TOGETHER):
             neutral = neutralise(given).float()
             if neutral.shape != given.shape or not neutral.isfinite().all():
                 raise ValueError(
