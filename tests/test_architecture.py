@@ -33,6 +33,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "checkpoints": {"factors", "methods"},
     "training": {
         "geometry",
+        "editing",
+        "neutralising",
         "instruments",
         "factors",
         "stages",

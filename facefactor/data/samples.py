@@ -150,6 +150,13 @@ class NormalizedBatch(NamedTuple):
     guides: Tensor  # (N, 3, S, S) frontal neutral faces of anybody (g)
 
 
+class NeutralisedBatch(NamedTuple):
+    """Faces, and the same faces without expression, as another model draws them."""
+
+    faces: Tensor  # (N, 3, S, S) in [0, 1]
+    neutrals: Tensor  # (N, 3, S, S) in [0, 1]: same person, pose and light as far as that model can
+
+
 class LabelledFaces(Dataset[LabelledBatch]):
     """Batch number `step` of faces with their labels; every face once an epoch, in random order.
 

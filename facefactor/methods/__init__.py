@@ -10,6 +10,7 @@ from types import ModuleType
 
 from facefactor.methods.facecycle import recipe as facecycle
 from facefactor.methods.ipdfer import recipe as ipdfer
+from facefactor.methods.leed import recipe as leed
 from facefactor.methods.neurotensorial import recipe as neurotensorial
 from facefactor.methods.nfgan import recipe as nfgan
 from facefactor.methods.stargan import recipe as stargan
@@ -17,6 +18,7 @@ from facefactor.methods.stargan import recipe as stargan
 METHODS: dict[str, ModuleType] = {
     "facecycle": facecycle,
     "ipdfer": ipdfer,
+    "leed": leed,
     "neurotensorial": neurotensorial,
     "nfgan": nfgan,
     "stargan": stargan,  # the baseline of editing by labels, and a neutraliser; none of the five

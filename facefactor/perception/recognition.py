@@ -169,7 +169,18 @@ def load_recogniser(path: Path) -> Recogniser:
     Raises:
         InstrumentError: nothing at `path`, another kind of file, or the tensors of another network.
     """
-    tensors = read_state_dict(path)
+    return recogniser_of(read_state_dict(path), path)
+
+
+def recogniser_of(tensors: dict[str, Tensor], path: Path) -> Recogniser:
+    """The network that named tensors are the weights of, filled with them, in eval mode.
+
+    Args:
+        path: where they are from, for what is said of them.
+
+    Raises:
+        InstrumentError: the tensors of another network.
+    """
     if "gdconv.depthwise.weight" in tensors:
         return _fill_mobilefacenet(tensors, path)
     if "layer1.0.prelu.weight" in tensors and "fc.weight" in tensors:

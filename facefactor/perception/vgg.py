@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from facefactor.nn.imagenet import ImageNetSpace
 from facefactor.perception.state_dicts import InstrumentError, read_state_dict
 
-_WIDTHS = {"conv1": (64, 64), "conv2": (128, 128), "conv3": (256,) * 4, "conv4": (512,) * 4}
+_WIDTHS = {
+    "conv1": (64, 64),
+    "conv2": (128, 128),
+    "conv3": (256,) * 4,
+    "conv4": (512,) * 4,
+    "conv5": (512,) * 4,
+}
 _LAYERS = tuple(
     (f"{block}_{index + 1}", width)
     for block, widths in _WIDTHS.items()

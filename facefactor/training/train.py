@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.fitted import FittedFaces
+from facefactor.data.neutralised import NeutralisedFaces
 from facefactor.data.records import FaceRecord, split_hash
 from facefactor.data.samples import FacePairs, LabelledFaces
 from facefactor.data.synthetic import RenderedFaces
@@ -27,6 +28,7 @@ from facefactor.methods import METHODS
 from facefactor.perception.state_dicts import read_state_dict
 from facefactor.stages import Stage
 from facefactor.training.monitor import SampleSheets, Validation
+from facefactor.training.neutrals import read_neutraliser
 from facefactor.training.run import TrainingError, run_stages
 from facefactor.training.sources import (
     PEOPLE,
@@ -109,6 +111,7 @@ def train(
     stages = recipes.stages(recipe, model, instrument)
     check_sources(method, preset, stages, data, landmarks)
     check_normalized(method, recipe, stages, data, morphable)
+    neutralising = read_neutraliser(method, recipe, stages, wanted)
     shown = read_model(method, recipe, stages, morphable)
     renderer = make_renderer(stages, shown, morphable, wanted)
     if data:
@@ -123,6 +126,7 @@ def train(
     if shapes is not None:
         model.set_mean_face(shapes.neutral, shapes.landmarks68)
     who = normalized_targets(stages, known, wanted, cache)
+    neutrals = neutralising.of(known.faces, cache / "labels") if neutralising else None
     if fresh:
         for old in output.glob("progress-*.safetensors"):
             old.unlink()
@@ -135,6 +139,7 @@ def train(
         "landmarks": hashlib.sha256(known.landmarks.tobytes()).hexdigest() if landmarks else "",
         **({"morphable": _hash(morphable)} if morphable else {}),
         **({"targets": hashlib.sha256(who.guides.tobytes()).hexdigest()} if who else {}),
+        **({"neutraliser": neutralising.sha256} if neutralising else {}),
         **({"validation": validation} if validation else {}),
         "data": {name: split_hash(part) for name, part in _by_name(data, known.records).items()},
     }
@@ -154,6 +159,9 @@ def train(
             return RenderedFaces(renderer, PEOPLE, stage.batch_size, seed, **variety(wanted))
         if stage.samples == "normalized":
             return normalized_samples(known, who, renderer, stage.batch_size, seed, recipe)
+        if stage.samples == "neutralised":
+            assert neutrals is not None
+            return NeutralisedFaces(known.faces, neutrals, stage.batch_size, seed)
         strangers = stage.samples == "faces"
         return FacePairs(
             known.faces, known.records, stage.batch_size // 2, seed, strangers=strangers

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from facefactor import checkpoints, editing
 from facefactor.checkpoints import CheckpointHeader
-from facefactor.data.samples import FittedBatch, LabelledBatch, NormalizedBatch
+from facefactor.data.samples import FittedBatch, LabelledBatch, NeutralisedBatch, NormalizedBatch
 from facefactor.geometry.rotations import rotation_matrix
 from facefactor.methods import METHODS
 from facefactor.perception.align import CROPS
@@ -206,6 +206,8 @@ def batch_of(samples, spec):
         return fitted_batch(face)
     if samples == "normalized":
         return NormalizedBatch(*torch.rand(3, 3, *face))
+    if samples == "neutralised":
+        return NeutralisedBatch(*torch.rand(2, 3, *face))
     assert samples == "labelled"
     landmarks = torch.rand(3, 68, 2)
     landmarks[2] = torch.nan

@@ -1,0 +1,141 @@
+"""Photos beside their neutral faces as another model draws them: what LEED learns from (Sec. 3.4).
+
+Drawn once, in parts, and kept on disk; a killed run goes on with the parts that are missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from kornia.augmentation import ColorJiggle, RandomAffine
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from facefactor.data.records import DataError
+from facefactor.data.samples import NeutralisedBatch, rows_of_step
+from facefactor.files import atomic_path, read_arrays
+
+_PART = 256  # faces a file
+_TOGETHER = 32  # faces the neutraliser is given at once
+_FORMAT = b"1"  # part of every name: raise it when the same inputs would give other faces
+
+
+def draw_neutrals(
+    faces: NDArray[np.uint8],
+    neutralise: Callable[[Tensor], Tensor],
+    key: str,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.uint8]:
+    """The neutral face of each face; what `folder` holds already is read.
+
+    Args:
+        faces: (N, S, S, 3) RGB crops.
+        neutralise: faces (n, 3, S, S) in [0, 1] -> the same people's neutral faces, likewise.
+        key: what tells `neutralise` from any other, the hash of its weights.
+        folder: for files of 256 faces each, named by their contents and `key`.
+        progress: called with (done, N).
+
+    Returns:
+        (N, S, S, 3), rounded to 256 values.
+
+    Raises:
+        ValueError: no faces, or `neutralise` gives other shapes or what is no picture.
+        DataError: a file in `folder` is damaged.
+    """
+    if not len(faces):
+        raise ValueError("no faces to neutralise")
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for start in range(0, len(faces), _PART):
+        part = np.array(faces[start : start + _PART])  # a file on disk may be read-only: a copy
+        digest = hashlib.sha256(_FORMAT + key.encode() + repr(part.shape).encode())
+        digest.update(part.tobytes())
+        path = folder / f"neutral-{digest.hexdigest()[:24]}.npz"
+        found = _read(path, part.shape)
+        parts.append(_write(path, _draw(part, neutralise)) if found is None else found)
+        if progress is not None:
+            progress(start + len(part), len(faces))
+    return np.concatenate(parts)
+
+
+class NeutralisedFaces(Dataset[NeutralisedBatch]):
+    """Batch number `step` of faces with their neutral faces; every face once an epoch, in random
+    order.
+
+    A face and its neutral face are mirrored, moved and recoloured a little, both alike: they are to
+    differ by the expression only.
+
+    Args:
+        faces, neutrals: (N, S, S, 3) uint8.
+    """
+
+    def __init__(
+        self, faces: NDArray[np.uint8], neutrals: NDArray[np.uint8], batch_size: int, seed: int
+    ) -> None:
+        if len(faces) != len(neutrals):
+            raise ValueError(f"{len(faces)} faces, but {len(neutrals)} neutral ones")
+        if len(faces) < batch_size:
+            raise ValueError(f"{len(faces)} faces are fewer than a batch of {batch_size}")
+        self.faces = faces
+        self.neutrals = neutrals
+        self.batch_size = batch_size
+        self.seed = seed
+        self.move = RandomAffine(
+            degrees=3, translate=(0.02, 0.02), scale=(0.95, 1.05), padding_mode="border", p=1.0
+        )
+        self.jitter = ColorJiggle(0.1, 0.1, 0.1, 0.02, p=0.8)
+
+    def __getitem__(self, step: int) -> NeutralisedBatch:
+        rows = rows_of_step(step, len(self.faces), self.batch_size, self.seed)
+        draw = np.random.default_rng((self.seed, 1, step))
+        mirrored = draw.random(len(rows)) < 0.5
+        pairs = np.concatenate([self.faces[rows], self.neutrals[rows]], axis=3)  # (n, S, S, 6)
+        pairs[mirrored] = pairs[mirrored, :, ::-1]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(draw.integers(2**62)))
+            moved = self.move(_images(pairs))  # six channels, one motion
+            tall = torch.cat(torch.split(moved, 3, dim=1), dim=2)  # (n, 3, 2S, S), one light
+            changed = self.jitter(tall).clamp(0, 1)
+        faces, neutrals = changed.chunk(2, dim=2)
+        return NeutralisedBatch(faces.contiguous(), neutrals.contiguous())
+
+
+def _draw(faces: NDArray[np.uint8], neutralise: Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:
+    drawn = []
+    with torch.inference_mode():
+        for given in torch.split(_images(faces), _TOGETHER):
+            neutral = neutralise(given).float()
+            if neutral.shape != given.shape or not neutral.isfinite().all():
+                raise ValueError(
+                    f"the neutraliser makes {tuple(neutral.shape)} of {tuple(given.shape)}, or "
+                    "numbers that are not finite"
+                )
+            drawn.append((255 * neutral.clamp(0, 1)).round().byte())
+    return torch.cat(drawn).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """None where there is no such file."""
+    if not path.is_file():
+        return None
+    found = read_arrays(path, ("neutrals",), DataError).get("neutrals")
+    if found is None or found.shape != shape or found.dtype != np.uint8:
+        raise DataError(f"{path}: does not hold the neutral faces it is named after; remove it")
+    return found
+
+
+def _write(path: Path, neutrals: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, neutrals=neutrals)
+    return neutrals
+
+
+def _images(faces: NDArray[np.uint8]) -> Tensor:
+    """(N, S, S, C) uint8 -> (N, C, S, S) in [0, 1]."""
+    return torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 255
