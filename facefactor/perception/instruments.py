@@ -37,7 +37,14 @@ _HEAD_POSE = {
     name: _Source((f"{name}.onnx",), "omasaht/headpose-fsanet-pytorch as ONNX (MIT)")
     for name in ("fsanet-1x1", "fsanet-var")
 }
-_SOURCES = _FEATURES | _HEAD_POSE
+_PERSON = {
+    "vggface": _Source(("vgg_face_dag.pth",), "VGG-Face's state dict vgg_face_dag"),
+    "lightcnn9": _Source(
+        ("lightcnn9.pth", "lightcnn9.safetensors"),
+        "the state_dict of LightCNN's 9-layer checkpoint, saved alone",
+    ),
+}
+_SOURCES = _FEATURES | _HEAD_POSE | _PERSON
 
 
 def find_weights(name: str, folder: Path | None = None) -> Path:

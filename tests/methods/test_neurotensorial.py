@@ -18,7 +18,7 @@ from facefactor.methods import METHODS
 from facefactor.methods.neurotensorial import recipe as recipes
 from facefactor.methods.neurotensorial.losses import Weights
 from facefactor.methods.neurotensorial.model import ILLUMINATION, VERTICES
-from facefactor.methods.neurotensorial.networks import Discriminator, OtherCrop
+from facefactor.methods.neurotensorial.networks import Discriminator
 from facefactor.methods.neurotensorial.recipe import PRESETS, build, stages
 from facefactor.methods.neurotensorial.tensors import rotate, synthesis
 from facefactor.methods.neurotensorial.training import (
@@ -29,6 +29,7 @@ from facefactor.methods.neurotensorial.training import (
     plain_codes,
 )
 from facefactor.perception.frozen import Frozen
+from facefactor.perception.reframe import Reframed
 from facefactor.perception.state_dicts import InstrumentError
 from tests.methods.test_contract import fit, silence
 
@@ -605,7 +606,7 @@ def test_the_packaged_recogniser_verifies_unless_another_is_named(monkeypatch, t
     assert recipes.load_instrument(TINY) is None
     *_, stage = stages(TINY, model_of())
     network = stage.module().recogniser
-    assert isinstance(network, Frozen) and isinstance(network.network, OtherCrop)
+    assert isinstance(network, Frozen) and isinstance(network.network, Reframed)
     embeddings = network(torch.rand(2, 3, SIZE, SIZE))
     assert embeddings.ndim == 2 and len(embeddings) == 2
     monkeypatch.setenv("FACEFACTOR_WEIGHTS", str(tmp_path))

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from facefactor.geometry.lighting import harmonic_basis, shading
 from facefactor.geometry.rotations import rotation_matrix
-from facefactor.geometry.similarity import apply_affine, similarity_transform
 from facefactor.methods.neurotensorial.formation import (
     compose,
     facing_normals,
@@ -34,7 +33,6 @@ from facefactor.methods.neurotensorial.losses import (
 from facefactor.methods.neurotensorial.networks import (
     Discriminator,
     Encoder,
-    OtherCrop,
     UnpoolingDecoder,
     UpsamplingDecoder,
     enlarge_and_convolve,
@@ -42,7 +40,6 @@ from facefactor.methods.neurotensorial.networks import (
     unpool,
 )
 from facefactor.methods.neurotensorial.tensors import projection, rotate, synthesis
-from facefactor.perception.align import CROPS
 
 
 def same(found, expected, **tolerance):
@@ -341,24 +338,6 @@ def test_published_parameter_counts():
 def test_sizes_that_cannot_be_halved_are_refused():
     with pytest.raises(ValueError, match="20 pixels.*3 times.*multiple of 8"):
         Encoder((4, 4, 4), 128, 20)
-
-
-def test_other_crop_frames_the_face_as_its_network_has_it():
-    """A ramp keeps its values wherever it is sampled: they tell from where."""
-    size, own = 64, 32
-    at = (torch.arange(own) + 0.5) / own
-    x, y = at.expand(own, own), at[:, None].expand(own, own)
-    faces = torch.stack([x, y, 0 * x])[None]
-    seen = OtherCrop(torch.nn.Identity(), "facecycle", "arcface", size)(faces)
-    assert seen.shape == (1, 3, size, size)
-    move = similarity_transform(CROPS["arcface"].points, CROPS["facecycle"].points)
-    for column, row in ((10, 20), (32, 40), (50, 30)):
-        expected = apply_affine(move, [(column + 0.5) / size, (row + 0.5) / size])
-        same(seen[0, :2, row, column], expected, atol=1e-5, rtol=0)
-    nose = [round(share * size - 0.5) for share in CROPS["arcface"].points[2]]
-    assert (
-        torch.dist(seen[0, :2, nose[1], nose[0]], torch.tensor(CROPS["facecycle"].points[2])) < 0.05
-    )
 
 
 # Losses

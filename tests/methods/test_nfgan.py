@@ -18,7 +18,6 @@ from facefactor.methods.nfgan import instruments
 from facefactor.methods.nfgan import recipe as recipes
 from facefactor.methods.nfgan.instruments import (
     Instruments,
-    Reframed,
     load_instruments,
     load_vgg_face,
 )
@@ -36,6 +35,7 @@ from facefactor.methods.nfgan.recipe import PRESETS, build, load_instrument, sta
 from facefactor.methods.nfgan.training import NFGANStage, Schedule, face_length
 from facefactor.perception.align import CROPS
 from facefactor.perception.lightcnn import LightCNN9
+from facefactor.perception.reframe import Reframed
 from facefactor.perception.state_dicts import InstrumentError
 from tests.methods.test_contract import fit, silence
 
@@ -554,7 +554,7 @@ def dot(x: float, y: float) -> torch.Tensor:
 
 def test_another_crop_has_the_eyes_where_it_wants_them():
     points, own = CROPS["arcface"].points, CROPS["facecycle"].points
-    reframed = Reframed(nn.Identity(), points, own, 112)
+    reframed = Reframed(nn.Identity(), points, 112, own)
     for (x, y), (own_x, own_y) in zip(points[:2], own[:2], strict=True):
         found = bright_place(reframed(dot(own_x, own_y)))
         assert found == pytest.approx((x, y), abs=0.02)  # five points, one similarity

@@ -32,6 +32,7 @@ from facefactor.methods.neurotensorial.networks import (
 from facefactor.methods.neurotensorial.tensors import rotate, synthesis
 
 IDENTITY, EXPRESSION, POSE, ILLUMINATION = 80, 15, 9, 9  # sizes of the codes (Sec. 3.5)
+CROP = "facecycle"  # a key of `perception.align.CROPS`
 HIDDEN = 128  # of z_i, z_b and z_m
 SYNTHESISED = EXPRESSION * IDENTITY  # 2-way; 3-way is ILLUMINATION times as many
 VERTICES = 75 * 125  # of the grid on which shapes are given
@@ -321,7 +322,7 @@ def _rendering(lit: tuple[Tensor, Tensor, Tensor], mask: Tensor, background: Ten
 def _spec(image_size: int) -> ModelSpec:
     return ModelSpec(
         name="neurotensorial",
-        crop="facecycle",
+        crop=CROP,
         image_size=image_size,
         channels=3,
         factors={

@@ -9,9 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facefactor.geometry.similarity import similarity_transform
-from facefactor.perception.align import CROPS
-
 # Which of five enlarged rows are the row before, at and after: for the first, the second of a pair.
 _SUMS = (
     ((1.0, 1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 1.0, 0.0), (0.0, 0.0, 0.0, 0.0, 1.0)),
@@ -165,34 +162,6 @@ def code_head(inputs: int, outputs: int) -> nn.Linear:
     head = nn.Linear(inputs, outputs)
     nn.init.normal_(head.weight, std=0.15)
     return head
-
-
-class OtherCrop(nn.Module):
-    """A network that takes faces of another crop and size, here given those of ours.
-
-    Args:
-        network: faces (N, 3, size, size) in [0, 1] of its crop -> whatever it gives.
-        own_crop, crop: the crop of the faces given, and that of `network`; keys of CROPS.
-    """
-
-    grid: Tensor
-
-    def __init__(self, network: nn.Module, own_crop: str, crop: str, size: int) -> None:
-        super().__init__()
-        self.network = network
-        # shares of the side, 0 to 1, are -1 to 1 for the sampler
-        points, own_points = (
-            [[2 * x - 1, 2 * y - 1] for x, y in CROPS[name].points] for name in (crop, own_crop)
-        )
-        to_own = torch.tensor(similarity_transform(points, own_points), dtype=torch.float32)
-        grid = F.affine_grid(to_own[None], [1, 3, size, size], align_corners=False)
-        self.register_buffer("grid", grid, persistent=False)
-
-    def forward(self, faces: Tensor) -> Tensor:
-        grid = self.grid.expand(len(faces), -1, -1, -1)
-        return self.network(
-            F.grid_sample(faces.float(), grid, padding_mode="border", align_corners=False)
-        )
 
 
 def _decoding_convolutions(channels: Sequence[int]) -> nn.ModuleList:

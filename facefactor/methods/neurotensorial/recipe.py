@@ -13,6 +13,7 @@ from torch import nn
 
 from facefactor.methods.neurotensorial.losses import ProofWeights, Weights
 from facefactor.methods.neurotensorial.model import (
+    CROP,
     HIDDEN,
     IDENTITY,
     ILLUMINATION,
@@ -23,7 +24,6 @@ from facefactor.methods.neurotensorial.model import (
 from facefactor.methods.neurotensorial.networks import (
     Discriminator,
     Encoder,
-    OtherCrop,
     UnpoolingDecoder,
     UpsamplingDecoder,
 )
@@ -33,6 +33,7 @@ from facefactor.perception.frozen import Frozen
 from facefactor.perception.instruments import find_weights
 from facefactor.perception.packaged import packaged_instrument
 from facefactor.perception.recognition import load_recogniser
+from facefactor.perception.reframe import Reframed
 from facefactor.stages import Stage
 
 
@@ -262,4 +263,4 @@ def _verifies(recipe: Recipe) -> bool:
 def _verifier(path: Path) -> nn.Module:
     """The recogniser in a file, given faces of our crop."""
     network = load_recogniser(path)
-    return OtherCrop(network, "facecycle", network.crop, network.image_size)
+    return Reframed(network, network.crop, network.image_size, CROP)

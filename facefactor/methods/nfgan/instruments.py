@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from facefactor.geometry.similarity import similarity_transform
 from facefactor.methods.nfgan.model import CROP
 from facefactor.perception.align import CROPS
 from facefactor.perception.frozen import Frozen
@@ -18,10 +14,9 @@ from facefactor.perception.instruments import find_weights
 from facefactor.perception.lightcnn import LightCNN9, load_lightcnn9
 from facefactor.perception.packaged import packaged_instrument
 from facefactor.perception.recognition import MobileFaceNet, load_mobilefacenet
+from facefactor.perception.reframe import Reframed
 from facefactor.perception.state_dicts import InstrumentError, read_state_dict
 from facefactor.perception.vgg import VGG19, NormalisedForVGG, load_vgg19
-
-Points = Sequence[Sequence[float]]
 
 _FIFTH = "conv3_1"  # l = 5: VGG's fifth convolution, at a quarter of the resolution
 _VGG_FACE_NAMES = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", _FIFTH)
@@ -96,33 +91,6 @@ def load_vgg_face(path: Path) -> VGGFace:
     return vgg.eval()
 
 
-class Reframed(nn.Module):
-    """A network that takes faces of another crop and size, here given those of ours.
-
-    Args:
-        network: faces (N, 3, size, size) in [0, 1] -> whatever it gives.
-        points, own_points: matching places in the faces of the network and in ours, shares of the
-            side; two at least.
-    """
-
-    grid: Tensor
-
-    def __init__(self, network: nn.Module, points: Points, own_points: Points, size: int) -> None:
-        super().__init__()
-        self.network = network
-        # shares of the side, 0 to 1, are -1 to 1 for the sampler
-        source, target = ([[2 * x - 1, 2 * y - 1] for x, y in p] for p in (points, own_points))
-        to_own = torch.tensor(similarity_transform(source, target), dtype=torch.float32)
-        grid = F.affine_grid(to_own[None], [1, 3, size, size], align_corners=False)
-        self.register_buffer("grid", grid, persistent=False)
-
-    def forward(self, faces: Tensor) -> Any:
-        grid = self.grid.expand(len(faces), -1, -1, -1)
-        return self.network(
-            F.grid_sample(faces.float(), grid, padding_mode="border", align_corners=False)
-        )
-
-
 class _Fifth(nn.Module):
     """The one map of a VGG that gives a list."""
 
@@ -174,7 +142,7 @@ def _identity(name: str) -> nn.Module:
     right_eye, left_eye, _, right_corner, left_corner = torch.tensor(CROPS[CROP].points)
     eyes, mouth = (right_eye + left_eye) / 2, (right_corner + left_corner) / 2
     own = [eyes.tolist(), mouth.tolist()]
-    return Reframed(_LastTwo(network), network.points, own, network.image_size)
+    return Reframed(_LastTwo(network), network.points, network.image_size, own)
 
 
 def _recogniser(name: str) -> MobileFaceNet:
@@ -182,6 +150,4 @@ def _recogniser(name: str) -> MobileFaceNet:
 
 
 def _reframed(network: nn.Module) -> Reframed:
-    recogniser = MobileFaceNet
-    points, own = CROPS[recogniser.crop].points, CROPS[CROP].points
-    return Reframed(network, points, own, recogniser.image_size)
+    return Reframed(network, MobileFaceNet.crop, MobileFaceNet.image_size, CROP)
