@@ -303,7 +303,7 @@ def edit_photos(
         logger.info("%s keeps %s inside %s: both go", network.spec.name, wanted, name)
 
     def write(file: Path, target: Path) -> None:
-        faces = read_faces(file, face, network)
+        faces = read_faces(file, face)
         write_image(target, edit_all(network, faces, remove(network, name), raw))
 
     files = list_inputs(inputs)
@@ -395,7 +395,7 @@ def transfer(
     network = load(model)
     for name in factors:
         editing.check_factor(network.spec, name)
-    faces = read_faces(target, face, network)
+    faces = read_faces(target, face)
     if not film:
         taken = encode_face(network, read_face(source))
         write_image(output, edit_all(network, faces, take(network, taken, factors, strength), raw))
@@ -447,7 +447,7 @@ def interpolate(
 ) -> Outcome:
     """The path between two faces: a sheet (.png and other pictures) or a film (.gif, .mp4)."""
     network = load(model)
-    first = read_faces(start, face, network)[0]
+    first = read_faces(start, face)[0]
     strengths = torch.linspace(*span, steps).tolist()
     goal = encode_face(network, read_face(end))
     photos = [
@@ -580,7 +580,7 @@ def normalize(
                 "steps are of photos" if steps else "its frames make a film (-o film.mp4, .gif)"
             )
             raise FaceFactorError(f"{file}: is a video; {advice}")
-        faces = read_faces(file, face, network)
+        faces = read_faces(file, face)
         if steps is None:
             write_image(target, normalise_faces(network, faces, raw))
         else:
@@ -649,7 +649,7 @@ def _sweep_each(
     """Each photo edited by the one change, or along the path of several."""
 
     def write(file: Path, target: Path) -> None:
-        faces = read_faces(file, face, network)
+        faces = read_faces(file, face)
         if steps is None:
             write_image(target, edit_each(network, faces, changes[0][1], raw))
         else:
@@ -698,7 +698,7 @@ def reconstruct(
     network = load(model)
     check_kind(output, has_mesh(network, morphable, surface or "direct"))
     found = reconstruct_face(
-        network, read_faces(photo, face, network)[0], morphable, surface or "direct", texture
+        network, read_faces(photo, face)[0], morphable, surface or "direct", texture
     )
     found.write(target)
     return Outcome((target,))
@@ -728,7 +728,7 @@ def _reconstruct_clip(
         )
     network, reading = load(model), Reading()
     if template is not None:
-        person = read_faces(template, face, network)[0]
+        person = read_faces(template, face)[0]
         shown = photo_template(network, person, morphable, surface or "direct", texture)
     elif morphable is not None:
         shown = mean_template(network, morphable)

@@ -78,7 +78,7 @@ def encode_files(
         return [{name: code[index] for name, code in flat.items()} for index in range(len(squares))]
 
     failed: dict[str, str] = {}
-    stream = seen_faces(files, which, model, lambda face: face.cut(model.spec)[0], failed, progress)
+    stream = seen_faces(files, which, lambda face: face.cut(model.spec)[0], failed, progress)
     rows: Iterable[Row] = read_rows(stream, encode)
     written = [output]
     if csv and output.suffix.lower() != ".csv":
@@ -128,7 +128,7 @@ def express_files(
 
     def rows() -> Iterator[Row]:
         cut = partial(cut_squares, spec=model.spec)
-        for row in read_rows(seen_faces(files, which, model, cut, failed, progress), express):
+        for row in read_rows(seen_faces(files, which, cut, failed, progress), express):
             if row["error"] is None:
                 done[Path(row["file"])] = None
             whole = {name: row.get(name) for name in schema.names}

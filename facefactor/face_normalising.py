@@ -134,7 +134,7 @@ def normalised_frames(
         for number, frame in enumerate(read_frames(clip)):
             told.frames = number + 1
             try:
-                shown = normalise_faces(able, read_faces(frame, which, able), raw)
+                shown = normalise_faces(able, read_faces(frame, which), raw)
             except NoFaceError:
                 told.without_face.append(number)
                 shown = np.zeros((size, size, 3), np.uint8) if raw else frame

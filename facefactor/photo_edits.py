@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from facefactor.factors import FaceModel, FactorName, Factors, ModelSpec
 from facefactor.images import Photo, PhotoSource, read_photo
 from facefactor.perception.align import Placement, align, paste_back
 from facefactor.perception.mtcnn import DetectedFace, FaceDetector
+from facefactor.perception.packaged import packaged_recogniser
+from facefactor.perception.recognition import embed
 from facefactor.perception.select import NoFaceError, select_faces
 
 Change = Callable[[Factors], Factors]
@@ -42,41 +43,49 @@ def face_detector() -> FaceDetector:
     return FaceDetector()
 
 
-def read_faces(
-    source: PhotoSource, which: str = "largest", model: FaceModel | None = None
-) -> list[PhotoFace]:
+def read_faces(source: PhotoSource, which: str = "largest") -> list[PhotoFace]:
     """The faces asked for of a photo.
 
     Args:
         which: "largest", "all", an index in order of size ("0" is the largest), or
-            "like:FILE": the face most similar to the largest face of FILE.
-        model: whose identity codes decide for "like:"; needed for it.
+            "like:FILE": the face most similar to the largest face of FILE, by the packaged
+            recogniser.
 
     Raises:
         ImageError: the photo cannot be read.
         NoFaceError: no face in it, or fewer than the index asks for.
+        InstrumentError: the recogniser is needed and not there.
     """
     name = str(source) if isinstance(source, (str, Path)) else "photo"
     photo = read_photo(source)
     found = face_detector().detect(photo)
     similarity = None
-    if which.startswith("like:") and model is not None:
-        similarity = _similarity_to(which.removeprefix("like:"), photo, model)
+    if which.startswith("like:") and which != "like:":
+        similarity = _similarity_to(Path(which.removeprefix("like:")), photo)
     chosen = select_faces(found, which, similarity, name)
     return [PhotoFace(name, photo, face) for face in chosen]
 
 
-def _similarity_to(
-    reference: str, photo: Photo, model: FaceModel
-) -> Callable[[DetectedFace], float]:
-    """Cosine between identity codes of a face of `photo` and the largest face of `reference`."""
-    wanted = encode_face(model, read_faces(reference)[0])["identity"].flatten()
+def _similarity_to(reference: Path, photo: Photo) -> Callable[[DetectedFace], float]:
+    """Cosine between embeddings of a face of `photo` and the largest face of `reference`."""
+    when = reference.stat().st_mtime_ns if reference.is_file() else 0
+    wanted = _embedding_of_largest(reference, when)
+    return lambda face: float(_embedding(photo, face) @ wanted)
 
-    def similarity(face: DetectedFace) -> float:
-        code = encode_face(model, PhotoFace("photo", photo, face))["identity"].flatten()
-        return float(F.cosine_similarity(code, wanted, dim=0))
 
-    return similarity
+@lru_cache(maxsize=8)  # for each frame of a clip it would be looked for again
+def _embedding_of_largest(reference: Path, when: int) -> Tensor:
+    """Of the largest face of a file that was last changed at `when`."""
+    face = read_faces(reference)[0]
+    return _embedding(face.photo, face.found)
+
+
+@torch.inference_mode()
+def _embedding(photo: Photo, face: DetectedFace) -> Tensor:
+    """(D,) of length 1."""
+    recogniser = packaged_recogniser()
+    square, _ = align(photo, face.points, recogniser.crop, recogniser.image_size)
+    return embed(recogniser, square)[0]
 
 
 @torch.inference_mode()

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from facefactor.errors import FaceFactorError
-from facefactor.factors import FaceModel
 from facefactor.images import IMAGE_SUFFIXES
 from facefactor.photo_edits import PhotoFace, read_faces
 from facefactor.videos import VIDEO_SUFFIXES, read_frames
@@ -68,7 +67,6 @@ def list_inputs(inputs: Sequence[str]) -> list[Path]:
 def seen_faces(
     files: Sequence[Path],
     which: str,
-    model: FaceModel,
     cut: Callable[[PhotoFace], Cut],
     failed: MutableMapping[str, str],
     progress: Progress | None = None,
@@ -76,7 +74,7 @@ def seen_faces(
     """The faces of `files`, one after the other.
 
     Args:
-        which: see `photo_edits.read_faces`; `model` is for it.
+        which: see `photo_edits.read_faces`.
         cut: what to keep of a face; its photo is let go of.
         failed: gets file -> error of each file that could not be read, or not to its end, or that
             is a video without any face.
@@ -84,7 +82,7 @@ def seen_faces(
     """
     for done, file in enumerate(files):
         faces = 0
-        for seen in _faces_of(file, which, model, cut):
+        for seen in _faces_of(file, which, cut):
             faces += seen.cut is not None
             if seen.cut is None and seen.row["frame"] is None:
                 failed[str(file)] = seen.row["error"]
@@ -122,17 +120,15 @@ def _extended(
         yield seen.row if seen.cut is None else seen.row | dict(next(said))
 
 
-def _faces_of(
-    file: Path, which: str, model: FaceModel, cut: Callable[[PhotoFace], Cut]
-) -> Iterator[Seen[Cut]]:
+def _faces_of(file: Path, which: str, cut: Callable[[PhotoFace], Cut]) -> Iterator[Seen[Cut]]:
     if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file():
         try:
             for index, frame in enumerate(read_frames(file)):
-                yield from _faces_in(file, index, frame, which, model, cut)
+                yield from _faces_in(file, index, frame, which, cut)
         except (FaceFactorError, ValueError) as error:  # what was read before stays
             yield _failure(file, None, str(error))
     else:
-        yield from _faces_in(file, None, file, which, model, cut)
+        yield from _faces_in(file, None, file, which, cut)
 
 
 def _faces_in(
@@ -140,11 +136,10 @@ def _faces_in(
     frame: int | None,
     source: Path | NDArray[np.uint8],
     which: str,
-    model: FaceModel,
     cut: Callable[[PhotoFace], Cut],
 ) -> Iterator[Seen[Cut]]:
     try:
-        for number, face in enumerate(read_faces(source, which, model)):
+        for number, face in enumerate(read_faces(source, which)):
             yield Seen(_row(file, frame, number, face), cut(face))
     except (FaceFactorError, ValueError) as error:
         reason = str(error)

@@ -162,6 +162,8 @@ def test_several_faces(hopper, collins, weights, tmp_path, capsys):
         for name in ("0", "1", "all")
     )
     assert (both >= (first & ~second)).mean() > 0.999 and not (first & second).any()
+    alike = (read_photo(tmp_path / "like.png") != read_photo(two)).any(axis=2)
+    assert alike[:, :512].any() and not alike[:, 512:].any()  # Grace Hopper, on the left
     capsys.readouterr()
     assert run("neutral", two, "-o", tmp_path / "x.png", "-m", weights, "--face", "9") == 1
     assert "face 9 was asked for" in capsys.readouterr().err

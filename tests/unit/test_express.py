@@ -236,9 +236,7 @@ def test_a_film_without_a_face_is_a_row_a_frame_and_a_failure(model, tmp_path):
     clip = tmp_path / "dark.mp4"
     write_video(clip, [np.zeros((64, 64, 3), np.uint8)] * 3, fps=5)
     failed, told = {}, []
-    found = list(
-        seen_faces([clip], "all", model, lambda face: 1, failed, lambda *done: told.append(done))
-    )
+    found = list(seen_faces([clip], "all", lambda face: 1, failed, lambda *done: told.append(done)))
     assert [(one.row["frame"], one.cut) for one in found] == [(0, None), (1, None), (2, None)]
     assert found[1].row["error"].startswith(f"{clip}, frame 1: no face found")
     assert failed == {str(clip): f"{clip}: no face found in any frame"}
@@ -271,13 +269,13 @@ def test_a_face_that_cannot_be_cut_is_an_error_of_its_photo(model, upright, tmp_
     def cut(face):
         raise ValueError("all points coincide")
 
-    (one,) = seen_faces([tmp_path / "me.png"], "largest", model, cut, failed)
+    (one,) = seen_faces([tmp_path / "me.png"], "largest", cut, failed)
     assert one.cut is None and one.row["error"] == "all points coincide"
     assert failed == {str(tmp_path / "me.png"): "all points coincide"}
 
 
 def test_names_that_are_not_utf8_can_be_written(model, tmp_path):
-    (one,) = seen_faces([tmp_path / "caf\udce9.jpg"], "all", model, lambda face: 1, {})
+    (one,) = seen_faces([tmp_path / "caf\udce9.jpg"], "all", lambda face: 1, {})
     assert one.row["file"] == str(tmp_path / "caf?.jpg") and "caf?.jpg" in one.row["error"]
 
 
