@@ -256,8 +256,6 @@ def test_models_that_cannot(photos, folder, tmp_path, capsys):
         assert message in capsys.readouterr().err
     assert run("pose", photos[0], "-o", out, "-m", "facecycle", "--yaw", 10) == 1
     assert "facecycle keeps pose inside expression" in capsys.readouterr().err
-    assert run("pose", photos[0], "-o", out, "--yaw", 10) == 1  # until there are weights
-    assert "neurotensorial: no weights of this name come with facefactor" in capsys.readouterr().err
     assert not out.exists()
     assert run("pose", photos[0], "-o", out, "-m", ipdfer, "--from", photos[1]) == 0
     assert read_photo(out).shape == read_photo(photos[0]).shape

@@ -17,7 +17,7 @@ from facefactor.geometry.uv_grid import resample
 from facefactor.images import read_photo
 from facefactor.protocols import evaluate, exchange, rendered, synthetic
 from facefactor.protocols.exchange import exchanged, rendered_pairs
-from facefactor.training import train
+from facefactor.training import sources
 from tests.made_heads import egg_model
 from tests.made_talking_head import talking_egg
 from tests.small_networks import save_neurotensorial
@@ -208,7 +208,7 @@ def test_what_a_factor_covers_goes_with_it(renderer):
 
 
 def test_strangers_are_those_that_training_leaves_out():
-    assert rendered.STRANGERS == train._PEOPLE
+    assert rendered.STRANGERS == sources.PEOPLE
 
 
 def test_what_cannot_be_measured(weights, morphable, tmp_path):

@@ -128,8 +128,11 @@ def test_pose_and_expression_move_the_mesh(model, codes):
 
 def test_weights_without_a_mean_face_move_nothing(codes):
     torch.manual_seed(0)
-    flow = build(RECIPE).edit_flow(codes, turned(codes, 30.0, 0.0, 0.0))
-    assert flow.abs().max() == 0
+    drawing, after = build(RECIPE).eval(), turned(codes, 30.0, 0.0, 0.0)
+    with torch.inference_mode():
+        flow = drawing.edit_flow(codes, after)
+        assert flow.abs().max() == 0
+        assert torch.equal(drawing.edited_beyond_flow(codes, after, flow), drawing.decode(after))
 
 
 def test_beyond_the_flow_is_only_light(model, codes):

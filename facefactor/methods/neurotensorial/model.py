@@ -274,7 +274,9 @@ class NeuroTensorial(nn.Module):
     def edited_beyond_flow(self, before: Factors, after: Factors, flow: Tensor) -> Tensor:
         """The edited face (N, 3, S, S) as far as a photo is to take it over: the face before under
         the light after, moved by the flow. What is drawn follows pose and expression far less than
-        the mesh does (README), so these are left to the mesh."""
+        the mesh does (README), so these are left to the mesh; all is drawn where there is none."""
+        if self.mean_face() is None:
+            return self.decode(after)
         lit = before.replace({"illumination": after["illumination"]})
         return warp(self.decode(lit), flow)
 
