@@ -183,6 +183,7 @@ TINY_TENSORIAL = {
     "images": "8",
     "batch_size": "4",
     "channels": "[4, 4, 4]",
+    "unjudged_images": "0",
     "face_rank": "2",
     "shape_rank": "2",
     "identity_modes": "5",
