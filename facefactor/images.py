@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -267,7 +268,13 @@ def write_image(path: str | Path, photo: Photo) -> None:
 
 def photo_to_face(photo: Photo) -> Tensor:
     """A photo (H, W, 3) as float tensor (1, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
+    return photos_to_faces(photo[None])
+
+
+def photos_to_faces(photos: NDArray[np.uint8] | Sequence[Photo]) -> Tensor:
+    """Pictures of one size, N times (H, W, C) uint8, on disk or not, as floats (N, C, H, W) in
+    [0, 1]."""
+    return torch.from_numpy(np.array(photos)).permute(0, 3, 1, 2).float() / 255
 
 
 def face_to_photo(face: Tensor) -> list[Photo]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from facefactor.factors import FaceModel, FactorName, Factors, ModelSpec
-from facefactor.images import Photo, PhotoSource, read_photo
+from facefactor.images import Photo, PhotoSource, face_to_photo, read_photo
 from facefactor.perception.align import Placement, align, paste_back
 from facefactor.perception.mtcnn import DetectedFace, FaceDetector
 from facefactor.perception.packaged import packaged_recogniser
@@ -108,19 +108,15 @@ def edit_face(model: FaceModel, face: PhotoFace, change: Change, raw: bool = Fal
     crop, placement = face.cut(model.spec)
     before = model.encode(crop)
     after = change(before)
-    edited = model.decode(after)
     if raw:
-        from facefactor.images import face_to_photo
-
-        return face_to_photo(edited)[0]
+        return face_to_photo(model.decode(after))[0]
     person = before.codes.get("identity")  # a model may separate none
     if person is not None and not torch.equal(after["identity"], person):
-        return paste_back(face.photo, placement, edited)
+        return paste_back(face.photo, placement, model.decode(after))
     edit_flow = getattr(model, "edit_flow", None)  # models without flow just redraw
     flow = edit_flow(before, after) if edit_flow else None
     left_over = getattr(model, "edited_beyond_flow", None)  # as far as the drawing is to be used
-    if left_over is not None:
-        edited = left_over(before, after, flow)
+    edited = left_over(before, after, flow) if left_over else model.decode(after)
     return paste_back(face.photo, placement, edited, model.decode(before), flow)
 
 

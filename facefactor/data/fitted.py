@@ -11,6 +11,7 @@ from facefactor.data.pseudolabels import PseudoLabels, unpack_normals
 from facefactor.data.samples import FittedBatch, rows_of_step
 from facefactor.geometry.morphable import MorphableModel
 from facefactor.geometry.rotations import yaw_pitch_roll
+from facefactor.images import photos_to_faces
 
 NEAR_FRONTAL = 15.0  # degrees of yaw, either way; the paper does not say how near is near
 
@@ -54,7 +55,7 @@ class FittedFaces(Dataset[FittedBatch]):
         shape = self.shapes.vertices(identity, expression) - self.shapes.neutral
         yaw = yaw_pitch_roll(rotation)[:, 0]  # NaN is near nothing
         return FittedBatch(
-            faces=torch.from_numpy(self.faces[rows]).permute(0, 3, 1, 2).float() / 255,
+            faces=photos_to_faces(self.faces[rows]),
             rotation=rotation,
             identity=identity,
             expression=expression,

@@ -23,6 +23,7 @@ from facefactor.data.crops import CroppedFaces, Detect, crop_faces
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.factors import ModelSpec
 from facefactor.files import atomic_path, read_arrays
+from facefactor.images import photos_to_faces
 from facefactor.perception.head_pose import head_pose
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.perception.quality import brightness_under_eyes, sharpness
@@ -253,7 +254,7 @@ def _look(faces: NDArray[np.uint8], judges: Judges) -> Judgements:
     neutral = judges.expressions.classes.index("neutral")
     poses, probabilities = [], []
     for start in range(0, len(faces), _BATCH):
-        batch = torch.from_numpy(faces[start : start + _BATCH]).permute(0, 3, 1, 2).float() / 255
+        batch = photos_to_faces(faces[start : start + _BATCH])
         poses.append(head_pose(judges.landmarks(batch)))
         probabilities.append(judges.expressions.expression_probabilities(batch)[:, neutral])
     pose = torch.cat(poses).float().numpy()

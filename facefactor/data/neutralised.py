@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from facefactor.data.records import DataError
 from facefactor.data.samples import NeutralisedBatch, rows_of_step
 from facefactor.files import atomic_path, read_arrays
+from facefactor.images import photos_to_faces
 
 _PART = 256  # faces a file
 _TOGETHER = 32  # faces the neutraliser is given at once
@@ -99,7 +100,7 @@ class NeutralisedFaces(Dataset[NeutralisedBatch]):
         pairs[mirrored] = pairs[mirrored, :, ::-1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(draw.integers(2**62)))
-            moved = self.move(_images(pairs))  # six channels, one motion
+            moved = self.move(photos_to_faces(pairs))  # six channels, one motion
             tall = torch.cat(torch.split(moved, 3, dim=1), dim=2)  # (n, 3, 2S, S), one light
             changed = self.jitter(tall).clamp(0, 1)
         faces, neutrals = changed.chunk(2, dim=2)
@@ -109,7 +110,7 @@ class NeutralisedFaces(Dataset[NeutralisedBatch]):
 def _draw(faces: NDArray[np.uint8], neutralise: Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:
     drawn = []
     with torch.inference_mode():
-        for given in torch.split(_images(faces), _TOGETHER):
+        for given in torch.split(photos_to_faces(faces), _TOGETHER):
             neutral = neutralise(given).float()
             if neutral.shape != given.shape or not neutral.isfinite().all():
                 raise ValueError(
@@ -134,8 +135,3 @@ def _write(path: Path, neutrals: NDArray[np.uint8]) -> NDArray[np.uint8]:
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, neutrals=neutrals)
     return neutrals
-
-
-def _images(faces: NDArray[np.uint8]) -> Tensor:
-    """(N, S, S, C) uint8 -> (N, C, S, S) in [0, 1]."""
-    return torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 255

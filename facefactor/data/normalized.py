@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from kornia.augmentation import ColorJiggle, RandomAffine
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.data.samples import NormalizedBatch, match_colour
 from facefactor.data.scenes import EVEN_LIGHT, FRONTAL_PITCH, Scenes, draw_scenes, light_from
 from facefactor.data.synthetic import FaceRenderer
+from facefactor.images import photos_to_faces
 
 # Degrees of yaw and pitch that a target may be off, either way. The paper's 5 leave too few people:
 # of the 2,900 of CelebA-128 at hand 356 have such a photo, at 10 degrees 789. And the pose of
@@ -137,9 +137,11 @@ class NormalizedPairs(Dataset[NormalizedBatch]):
         ]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(draw.integers(2**62)))
-            moved = self.move(_images(faces))
-            both = self.jitter(torch.cat([moved, _images(targets)], dim=2))  # one image a pair
-            coloured = self.jitter(_images(guides))
+            moved = self.move(photos_to_faces(faces))
+            both = self.jitter(
+                torch.cat([moved, photos_to_faces(targets)], dim=2)
+            )  # one image a pair
+            coloured = self.jitter(photos_to_faces(guides))
         size = moved.shape[2]
         return NormalizedBatch(
             *(images.clamp(0, 1).contiguous() for images in (*both.split(size, dim=2), coloured))
@@ -185,7 +187,7 @@ class RenderedNormalized(Dataset[NormalizedBatch]):
             subjects, draw, self.renderer.model, self.seed, yaw_spread=_YAW_SPREAD, plain=False
         )
         faces, targets = (
-            _images(self.renderer.render(shown).faces)
+            photos_to_faces(self.renderer.render(shown).faces)
             for shown in (scenes, normalized_scenes(scenes))
         )
         return NormalizedBatch(faces, targets, guides=targets.roll(1, 0))
@@ -234,8 +236,3 @@ def _person(record: FaceRecord) -> tuple[str, str] | None:
     if record.subject is not None:
         return ("subject", record.subject)
     return None if record.clip is None else ("clip", record.clip)
-
-
-def _images(faces: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Tensor:
-    """N faces (S, S, 3) uint8 -> (N, 3, S, S) in [0, 1]."""
-    return torch.from_numpy(np.stack(list(faces))).permute(0, 3, 1, 2).float() / 255

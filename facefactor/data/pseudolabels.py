@@ -22,6 +22,7 @@ from facefactor.geometry.morphable import MorphableModel
 from facefactor.geometry.projection import project
 from facefactor.geometry.rasteriser import normal_map, rasterise
 from facefactor.geometry.uv_grid import resample
+from facefactor.images import photos_to_faces
 from facefactor.perception.fitting import fit_landmarks, fit_lighting
 
 _PART = 256  # faces a file
@@ -117,7 +118,7 @@ def _label(
         )
         raster = rasterise(points, closed.triangles, (size, size))
         normals = normal_map(raster, points, closed.triangles)
-        pictures = torch.from_numpy(faces[known.numpy()]).permute(0, 3, 1, 2).float() / 255
+        pictures = photos_to_faces(faces[known.numpy()])
         hull = _hulls(size * landmarks[known.numpy()] - 0.5, size)
         light[known] = fit_lighting(pictures, normals, raster.mask & hull)
         stored = (128 + 127 * normals).round() * raster.mask

@@ -22,6 +22,7 @@ from facefactor.data.records import FaceRecord
 from facefactor.factors import EXPRESSIONS
 from facefactor.geometry.flow import random_flow, warp
 from facefactor.geometry.landmarks import mirror_landmarks
+from facefactor.images import photos_to_faces
 
 _NODES = 6  # a side of the grid of random displacements
 _DEFORMATION = 0.064  # standard deviation of a node's displacement; 1 is half the face's side
@@ -204,7 +205,7 @@ class LabelledFaces(Dataset[LabelledBatch]):
         faces[mirrored] = faces[mirrored, :, ::-1]
         points = self.landmarks[rows]
         points[mirrored] = mirror_landmarks(points[mirrored])
-        images = torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 255
+        images = photos_to_faces(faces)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(draw.integers(2**62)))
             images, moved = self._change(images, torch.from_numpy(points))

@@ -32,7 +32,7 @@ from facefactor.geometry.rasteriser import interpolate, normal_map, rasterise
 from facefactor.geometry.rotations import rotation_matrix, yaw_pitch_roll
 from facefactor.geometry.similarity import Affine, compose_affine
 from facefactor.geometry.uv_grid import locate_grid
-from facefactor.images import write_image
+from facefactor.images import photos_to_faces, write_image
 from facefactor.perception.align import crop_points, place
 
 
@@ -179,7 +179,7 @@ class RenderedFaces(Dataset[RenderedBatch]):
         )
         made = self.renderer.render(scenes)
         return RenderedBatch(
-            faces=torch.from_numpy(made.faces).permute(0, 3, 1, 2).float() / 255,
+            faces=photos_to_faces(made.faces),
             rotation=made.rotation,
             identity=made.identity,
             expression=made.expression,

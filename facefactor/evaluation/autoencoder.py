@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facefactor.files import atomic_path
+from facefactor.images import photos_to_faces
 
 IMAGES = 100_000  # seen in training: about three minutes on two cores at 64 pixels
 _CHANNELS = (3, 16, 32, 64, 64)  # each halves the side
@@ -75,7 +76,7 @@ def train_autoencoder(
         random = np.random.default_rng(seed)
         for _ in range(steps):
             rows = np.sort(random.integers(len(faces), size=_BATCH))
-            batch = torch.from_numpy(np.array(faces[rows])).permute(0, 3, 1, 2).float() / 255
+            batch = photos_to_faces(faces[rows])
             adam.zero_grad()
             torch.autograd.backward(F.mse_loss(network(batch), batch))
             adam.step()

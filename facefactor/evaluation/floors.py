@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 
+from facefactor.images import photos_to_faces
+
 Encode = Callable[[Tensor], Tensor]  # faces (N, 3, S, S) in [0, 1] -> codes (N, ...)
 
 
@@ -38,7 +40,7 @@ def fit_pixel_pca(faces: NDArray[np.uint8], size: int, seed: int = 0) -> PixelPC
     """
     if len(faces) <= size:
         raise ValueError(f"{size} components need more than {size} faces, got {len(faces)}")
-    pixels = _to_faces(faces).flatten(1)
+    pixels = photos_to_faces(faces).flatten(1)
     mean = pixels.mean(dim=0)
     pixels -= mean
     _, _, components = randomized_svd(pixels.numpy(), size, n_iter=4, random_state=seed)
@@ -50,7 +52,7 @@ def encode_faces(encode: Encode, faces: NDArray[np.uint8], batch: int = 256) -> 
     """The codes (N, D) of faces (N, S, S, C) uint8, a batch at a time."""
     return torch.cat(
         [
-            encode(_to_faces(faces[start : start + batch])).flatten(1).float().cpu()
+            encode(photos_to_faces(faces[start : start + batch])).flatten(1).float().cpu()
             for start in range(0, len(faces), batch)
         ]
     )
@@ -88,8 +90,3 @@ def one_answer(name: str, classes: Sequence[str], count: int) -> Tensor:
     scores = torch.zeros(count, len(classes))
     scores[:, list(classes).index(name)] = 1
     return scores
-
-
-def _to_faces(faces: NDArray[np.uint8]) -> Tensor:
-    """(N, S, S, C) uint8 -> (N, C, S, S) in [0, 1]."""
-    return torch.from_numpy(np.array(faces)).permute(0, 3, 1, 2).float().div_(255)

@@ -16,8 +16,8 @@ from facefactor.editing import transfer
 from facefactor.evaluation.exchange import exchange_table
 from facefactor.evaluation.pictures import faces_picture
 from facefactor.factors import EXPRESSIONS, FactorName, ModelSpec
-from facefactor.images import Photo, face_to_photo
-from facefactor.protocols.rendered import STRANGERS, as_faces, morphable_of, renderer_of, variety
+from facefactor.images import Photo, face_to_photo, photos_to_faces
+from facefactor.protocols.rendered import STRANGERS, morphable_of, renderer_of, variety
 from facefactor.protocols.subject import Findings, Subject
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _render(renderer: FaceRenderer, scenes: Scenes) -> tuple[Tensor, Tensor]:
         renderer.render(_rows(scenes, range(start, min(start + _BATCH, count))))
         for start in range(0, count, _BATCH)
     ]
-    faces = as_faces(np.concatenate([part.faces for part in made]))
+    faces = photos_to_faces(np.concatenate([part.faces for part in made]))
     return faces, torch.cat([part.mask for part in made]).bool()
 
 

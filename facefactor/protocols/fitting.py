@@ -29,7 +29,7 @@ from facefactor.geometry.morphable import MorphableModel, read_morphable
 from facefactor.geometry.projection import fit_projection, project
 from facefactor.geometry.rotations import yaw_pitch_roll
 from facefactor.geometry.similarity import apply_affine, compose_affine, invert_affine
-from facefactor.images import Photo, face_to_photo, read_photo
+from facefactor.images import Photo, face_to_photo, photos_to_faces, read_photo
 from facefactor.perception import fsanet
 from facefactor.perception.align import Placement, cut, place
 from facefactor.perception.landmarks import LandmarkNetwork, load_landmark_network
@@ -173,7 +173,7 @@ def label_sheet(
     light = torch.from_numpy(labels.light[rows]).nan_to_num()
     from_left = directional_lighting(torch.tensor(-60.0), torch.tensor(20.0), ambient=0.3)
     relit = shading(normals, from_left.float().expand(len(rows), 9))
-    pictures = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).float() / 255
+    pictures = photos_to_faces(photos)
     return faces_picture(
         {
             "face": photos,

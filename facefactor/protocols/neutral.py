@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from facefactor.data.readers import READERS
 from facefactor.data.records import labelled, of_split, split_hash
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.consistency import motion, neutral_consistency
+from facefactor.images import photos_to_faces
 from facefactor.protocols.subject import Findings, Subject, suitable
 
 
@@ -27,7 +27,7 @@ def neutral_faces(subject: Subject, folders: Mapping[str, Path], seed: int) -> F
     for name in suitable(folders, ("celeba", "lfw", "clips"), "neutral-consistency"):
         _, held_out = hold_out_people(READERS[name](folders[name]))
         cut = subject.cut(held_out)
-        faces = torch.from_numpy(np.array(cut.faces)).permute(0, 3, 1, 2).float() / 255
+        faces = photos_to_faces(cut.faces)
         neutral = torch.cat([_neutralise(subject.model, part) for part in torch.split(faces, 64)])
         names = [str(record.subject) for record in cut.records]
         table = neutral_consistency(neutral, faces, names, name, subject.name)
@@ -50,7 +50,7 @@ def motion_asked_for(subject: Subject, folders: Mapping[str, Path], seed: int) -
     for name in suitable(folders, ("rafdb", "fer2013", "ferplus"), "motion"):
         test = of_split(labelled(READERS[name](folders[name])), "test")
         cut = subject.cut([record for record in test if record.expression != "neutral"])
-        faces = torch.from_numpy(np.array(cut.faces)).permute(0, 3, 1, 2).float() / 255
+        faces = photos_to_faces(cut.faces)
         flows = []
         for part in torch.split(faces, 128):
             codes = model.encode(part)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from facefactor import editing
@@ -57,8 +55,3 @@ def check_normalises(subject: Subject, protocol: str) -> None:
 def normalise_all(normalise: Normalise, faces: Tensor) -> Tensor:
     """(N, 3, S, S), a batch at a time; in [0, 1]."""
     return torch.cat([normalise(part).float().clamp(0, 1) for part in torch.split(faces, _BATCH)])
-
-
-def to_faces(faces: NDArray[np.uint8]) -> Tensor:
-    """Crops (N, S, S, 3), on disk or not -> (N, 3, S, S) in [0, 1]."""
-    return torch.from_numpy(np.array(faces)).permute(0, 3, 1, 2).float() / 255

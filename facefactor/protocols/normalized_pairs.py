@@ -11,13 +11,13 @@ from torch import Tensor
 
 from facefactor.data.records import split_hash
 from facefactor.evaluation.verification import verification
+from facefactor.images import photos_to_faces
 from facefactor.perception.recognition import Recogniser
 from facefactor.protocols.normalisers import (
     Normalise,
     check_normalises,
     normalise_all,
     normaliser,
-    to_faces,
 )
 from facefactor.protocols.observation import CROP, SIZE, embed_all, load_recognisers, recut
 from facefactor.protocols.subject import (
@@ -83,7 +83,7 @@ def _embeddings(
     """Recogniser -> embeddings (N, D) of the pairs' photos, a batch at a time."""
     parts = []
     for start in range(0, len(pairs.cut.faces), _BATCH):
-        faces = to_faces(pairs.cut.faces[start : start + _BATCH])
+        faces = photos_to_faces(pairs.cut.faces[start : start + _BATCH])
         squares = recut(normalise_all(normalise, faces), crop, CROP, SIZE)
         parts.append(embed_all(recognisers, squares))
     return {name: torch.cat([part[name] for part in parts]) for name in recognisers}

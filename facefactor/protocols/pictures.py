@@ -21,7 +21,7 @@ from facefactor.errors import FaceFactorError
 from facefactor.evaluation.floors import encode_faces
 from facefactor.evaluation.pictures import faces_picture, map_picture
 from facefactor.factors import EXPRESSIONS, FactorName
-from facefactor.images import Photo, face_to_photo
+from facefactor.images import Photo, face_to_photo, photos_to_faces
 from facefactor.protocols.labelled import (
     DATASETS,
     Labels,
@@ -109,7 +109,7 @@ def synthesis(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findi
     pictures = {}
     for name in suitable(folders, ("rafdb", "celeba", "kdef", "lfw"), "synthesis"):
         cut = subject.cut(_one_photo_each(READERS[name](folders[name]), seed))
-        faces = torch.from_numpy(np.array(cut.faces)).permute(0, 3, 1, 2).float() / 255
+        faces = photos_to_faces(cut.faces)
         rows = {"photo": faces} | _drawn(subject, faces)
         title = f"{subject.name}: faces of {name} drawn from some of their codes"
         pictures[f"synthesis-{name}.png"] = faces_picture(

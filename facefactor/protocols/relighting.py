@@ -36,7 +36,7 @@ from facefactor.evaluation.relighting import (
     relighting_table,
 )
 from facefactor.factors import Factors
-from facefactor.images import Photo, face_to_photo
+from facefactor.images import Photo, face_to_photo, photos_to_faces
 from facefactor.perception.packaged import packaged_recogniser
 from facefactor.perception.recognition import embed
 from facefactor.protocols.labelled import cut_yale
@@ -176,7 +176,7 @@ def _relit(subject: Subject, faces: Faces, pairs: Pairs) -> dict[str, Faces]:
         f"{name}, {title}": _draw(subject, faces, pairs, light) for title, light in lights.items()
     }
     unchanged = drawn[f"{name}, own light kept"]
-    photos = _to_faces(faces[pairs.frontal])
+    photos = photos_to_faces(faces[pairs.frontal])
     found: dict[str, Faces] = {}
     for title, images in drawn.items():
         found[title] = _to_photos(images)
@@ -191,7 +191,7 @@ def _draw(subject: Subject, faces: Faces, pairs: Pairs, light: Tensor) -> Tensor
     drawn = []
     for start in range(0, len(light), _BATCH):
         part = slice(start, start + _BATCH)
-        own = subject.model.encode(_to_faces(faces[pairs.frontal[part]]))
+        own = subject.model.encode(photos_to_faces(faces[pairs.frontal[part]]))
         source = Factors({"illumination": light[part]})
         relit = editing.transfer(own, source, ["illumination"], subject.header.spec)
         drawn.append(subject.model.decode(relit))
@@ -218,11 +218,6 @@ def _sheet(
     lit = ", ".join(sides[place] for place in chosen)
     title = f"{subject.name}: people of CroppedYale relit (light: {lit})"
     return faces_picture({name: list(images[chosen]) for name, images in rows.items()}, title)
-
-
-def _to_faces(images: Faces) -> Tensor:
-    """(N, S, S, 3) uint8 -> (N, 3, S, S) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
 
 
 def _to_photos(faces: Tensor) -> Faces:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from facefactor.errors import FaceFactorError
@@ -52,11 +49,6 @@ def variety(spec: ModelSpec) -> dict[str, bool]:
     covered = {name for factor in spec.factors.values() for name in factor.covers}
     known = {*spec.factors, *covered}
     return {"turned": "pose" in known, "lit": "illumination" in known}
-
-
-def as_faces(photos: NDArray[np.uint8]) -> Tensor:
-    """(N, S, S, 3) bytes -> (N, 3, S, S) in [0, 1]."""
-    return torch.from_numpy(np.array(photos)).permute(0, 3, 1, 2).float() / 255
 
 
 def normals_as_photos(normals: Tensor, mask: Tensor) -> list[Photo]:

@@ -18,7 +18,7 @@ from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.floors import encode_faces
 from facefactor.evaluation.normalization import Observations, Truth
-from facefactor.protocols.normalisers import to_faces
+from facefactor.images import photos_to_faces
 from facefactor.protocols.observation import CROP, SIZE, Instruments
 from facefactor.protocols.rendered import STRANGERS, morphable_of, renderer_of
 from facefactor.protocols.subject import Subject, some
@@ -62,7 +62,10 @@ def photographed(
     if squares.failures:
         path, reason = squares.failures[0]
         raise DataError(f"{path}: {reason}; the recogniser needs its face")
-    faces, photos = to_faces(cut.faces), instruments.observe(to_faces(squares.faces), CROP)
+    faces, photos = (
+        photos_to_faces(cut.faces),
+        instruments.observe(photos_to_faces(squares.faces), CROP),
+    )
     targets = target_rows(cut.records)
     rows = torch.from_numpy(np.flatnonzero(targets >= 0))
     goals = torch.from_numpy(targets)[rows]
@@ -104,7 +107,7 @@ def rendered(subject: Subject, instruments: Instruments, seed: int) -> Strangers
                 numbers, random, renderer.model, seed, yaw_spread=_YAW_SPREAD, plain=False
             )
             shown = normalized_scenes(scenes) if true else scenes
-            parts.append(to_faces(renderer.render(shown).faces))
+            parts.append(photos_to_faces(renderer.render(shown).faces))
         return torch.cat(parts)
 
     people = range(STRANGERS, STRANGERS + RENDERED)

@@ -28,11 +28,10 @@ from facefactor.geometry.morphable import MorphableModel
 from facefactor.geometry.rotations import nearest_rotation
 from facefactor.geometry.similarity import apply_affine, similarity_transform
 from facefactor.geometry.uv_grid import resample
-from facefactor.images import Photo
+from facefactor.images import Photo, photos_to_faces
 from facefactor.perception.packaged import packaged_landmarks
 from facefactor.protocols.rendered import (
     STRANGERS,
-    as_faces,
     morphable_of,
     normals_as_photos,
     renderer_of,
@@ -97,7 +96,7 @@ def _tellers(
     seed: int,
 ) -> Iterator[tuple[str, SolidFaces]]:
     """Who tells, and what: one after the other, as 9,375 vertices of each face take memory."""
-    faces = as_faces(made.faces)
+    faces = photos_to_faces(made.faces)
     yield subject.name, told_by(solid_model(subject.model), faces, source, grid)
     untrained = solid_model(subject.untrained(seed))
     yield f"{subject.name}, untrained", told_by(untrained, faces, source, grid)

@@ -15,12 +15,12 @@ from facefactor.errors import FaceFactorError
 from facefactor.evaluation.verification import verification
 from facefactor.factors import FactorSpec, ModelSpec
 from facefactor.geometry.morphable import write_morphable
-from facefactor.images import read_photo, write_image
+from facefactor.images import photos_to_faces, read_photo, write_image
 from facefactor.perception.align import align, crop_points
 from facefactor.perception.packaged import packaged_recogniser
 from facefactor.perception.recognition import embed
 from facefactor.protocols import Subject, evaluate, strangers
-from facefactor.protocols.normalisers import check_normalises, normaliser, to_faces
+from facefactor.protocols.normalisers import check_normalises, normaliser
 from facefactor.protocols.normalization import normalized_faces, one_after_another
 from facefactor.protocols.observation import recut
 from facefactor.protocols.strangers import target_rows
@@ -139,7 +139,7 @@ def test_true_faces_are_known_and_a_perfect_model_is_perfect(
     monkeypatch.setattr("facefactor.perception.mtcnn.FaceDetector", _Detector)
     subject = Subject(nfgan, cache)
     cut = subject.cut(hold_out_people(read_kdef(kdef))[1])
-    faces, goals = to_faces(cut.faces), target_rows(cut.records)
+    faces, goals = photos_to_faces(cut.faces), target_rows(cut.records)
 
     def answer(asked):
         rows = [int((faces - face).abs().flatten(1).sum(1).argmin()) for face in asked]

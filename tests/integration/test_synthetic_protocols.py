@@ -14,7 +14,7 @@ from facefactor.evaluation.solids import SolidFaces, solid_errors
 from facefactor.factors import EXPRESSIONS, Factors, FactorSpec, ModelSpec
 from facefactor.geometry.morphable import MorphableModelError, write_morphable
 from facefactor.geometry.uv_grid import resample
-from facefactor.images import read_photo
+from facefactor.images import photos_to_faces, read_photo
 from facefactor.protocols import evaluate, exchange, rendered, synthetic
 from facefactor.protocols.exchange import exchanged, rendered_pairs
 from facefactor.training import sources
@@ -111,7 +111,7 @@ def test_a_model_that_knows_has_no_error(monkeypatch):
     source = talking_egg()
     made = synthetic_faces(FaceRenderer(source, "facecycle", 32), [0], ["neutral", "anger"] * 2, 0)
     grid = resample(source)
-    told = synthetic.told_by(Oracle(made, grid), rendered.as_faces(made.faces), source, grid)
+    told = synthetic.told_by(Oracle(made, grid), photos_to_faces(made.faces), source, grid)
     shape = grid.vertices(made.identity, made.expression)
     truth = SolidFaces(made.normals, made.mask.bool(), made.rotation, shape, made.lighting)
     table = solid_errors(told, truth, grid.landmarks68, "made")
@@ -230,4 +230,4 @@ def test_weights_of_another_morphable_model_are_refused(tmp_path):
     grid = resample(source)
     fewer = dataclasses.replace(source, identity=source.identity[:3])
     with pytest.raises(FaceFactorError, match="has 3 identity modes.*learned from one with 5"):
-        synthetic.told_by(Oracle(made, grid), rendered.as_faces(made.faces), fewer, grid)
+        synthetic.told_by(Oracle(made, grid), photos_to_faces(made.faces), fewer, grid)
