@@ -7,7 +7,6 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from facefactor.geometry.lighting import harmonic_basis, shading
@@ -35,7 +34,6 @@ from facefactor.methods.neurotensorial.networks import (
     Encoder,
     UnpoolingDecoder,
     UpsamplingDecoder,
-    enlarge_and_convolve,
     threshold,
     unpool,
 )
@@ -430,17 +428,3 @@ def test_convergence_of_began_by_hand():
     same(convergence(torch.tensor(1.0), torch.tensor(0.2), ratio=0.5), 1.3)
     same(convergence(torch.tensor(0.4), torch.tensor(0.5), ratio=0.5), 0.7)
     same(redrawing_error(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), -0.5)), 0.5)
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 3, 2, 5)])
-def test_convolving_an_enlarged_map_needs_no_enlarged_map(shape):
-    torch.manual_seed(0)
-    convolution = nn.Conv2d(3, 5, 5, padding=2).double()
-    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    plain = convolution(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-    quick = enlarge_and_convolve(x, convolution)
-    torch.testing.assert_close(quick, plain)
-    seen_from = torch.randn_like(plain)
-    wanted = [x, *convolution.parameters()]
-    slopes = [torch.autograd.grad(out, wanted, seen_from) for out in (quick, plain)]
-    torch.testing.assert_close(slopes[0], slopes[1])

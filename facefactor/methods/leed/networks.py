@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from facefactor.nn.blocks import NormalisedBlock, conv3
+from facefactor.nn.enlarging import EnlargingConvolution
 from facefactor.perception.vgg import VGG19, NormalisedForVGG
 
 CODE_SIDE = 8
@@ -77,12 +78,12 @@ class Decoder(nn.Module):
 
     def __init__(self, code_channels: int, channels: Sequence[int], repeats: Sequence[int]) -> None:
         super().__init__()
-        layers = _normalised(code_channels, code_channels)
+        layers = _normalised(_plain(code_channels, code_channels))
         widths = pairwise((code_channels, *channels))
         for (inputs, outputs), repeat in zip(widths, repeats, strict=True):
-            layers += [nn.Upsample(scale_factor=2), *_normalised(inputs, outputs)]
+            layers += _normalised(EnlargingConvolution(inputs, outputs, bias=False))
             for _ in range(repeat):
-                layers += _normalised(outputs, outputs)
+                layers += _normalised(_plain(outputs, outputs))
         self.layers = nn.Sequential(*layers, conv3(channels[-1], 3))
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -203,10 +204,13 @@ def _branch(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-def _normalised(inputs: int, outputs: int) -> list[nn.Module]:
+def _plain(inputs: int, outputs: int) -> nn.Conv2d:
     # a bias would be undone by the normalisation, which has one of its own
-    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+
+
+def _normalised(convolution: nn.Conv2d) -> list[nn.Module]:
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]
 
 
 def _judging(convolution: nn.Conv2d) -> list[nn.Module]:

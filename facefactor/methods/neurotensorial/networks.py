@@ -9,11 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Which of five enlarged rows are the row before, at and after: for the first, the second of a pair.
-_SUMS = (
-    ((1.0, 1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 1.0, 0.0), (0.0, 0.0, 0.0, 0.0, 1.0)),
-    ((1.0, 0.0, 0.0, 0.0, 0.0), (0.0, 1.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0, 1.0)),
-)
+from facefactor.nn.enlarging import EnlargingConvolution
+
 _FLOOR = 1e-6  # what the thresholding nonlinearity makes of all that is not above 0
 
 
@@ -37,28 +34,6 @@ def unpool(maxima: Tensor, where: Tensor) -> Tensor:
     empty = maxima.new_zeros(n, channels, 4 * height * width)
     filled = empty.scatter(2, where.flatten(2), maxima.flatten(2))
     return filled.view(n, channels, 2 * height, 2 * width)
-
-
-def enlarge_and_convolve(x: Tensor, convolution: nn.Module) -> Tensor:
-    """A 5x5 convolution, padding 2, of `x` enlarged to twice its size by nearest neighbours.
-
-    Enlarged pixels come in equal pairs, so each of the four places in a pair of rows and columns
-    is a 3x3 convolution of `x` itself, whose weights are sums of the 5x5 ones: the same result
-    with 9/25 of the multiplications.
-
-    Args:
-        x: (N, C, H, W).
-        convolution: its weights count alone, of shape (C', C, 5, 5).
-
-    Returns:
-        (N, C', 2H, 2W).
-    """
-    assert isinstance(convolution, nn.Conv2d)
-    weight = convolution.weight  # (C', C, 5, 5)
-    sums = weight.new_tensor(_SUMS)
-    folded = torch.einsum("ari,bsj,ocij->oabcrs", sums, sums, weight).flatten(0, 2)
-    bias = None if convolution.bias is None else convolution.bias.repeat_interleave(4)
-    return F.pixel_shuffle(F.conv2d(x, folded, bias, padding=1), 2)
 
 
 class Encoder(nn.Module):
@@ -100,7 +75,9 @@ class UnpoolingDecoder(nn.Module):
         super().__init__()
         self.side = _least_side(channels, image_size)
         self.from_code = nn.Linear(code_size, channels[-1] * self.side**2)
-        self.convolutions = _decoding_convolutions(channels)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 5, padding=2) for inputs, outputs in _decoding(channels)
+        )
         self.to_image = nn.Conv2d(channels[0], outputs, 3, padding=1)
         _initialise(self)
         _begin_plain(self.to_image)
@@ -126,7 +103,9 @@ class UpsamplingDecoder(nn.Module):
         super().__init__()
         self.side = _least_side(channels, image_size)
         self.from_code = nn.Linear(inputs, channels[-1] * self.side**2)
-        self.convolutions = _decoding_convolutions(channels)
+        self.convolutions = nn.ModuleList(
+            EnlargingConvolution(inputs, outputs, 5) for inputs, outputs in _decoding(channels)
+        )
         self.to_image = nn.Conv2d(channels[0], outputs, 3, padding=1)
         self.activation = activation
         _initialise(self)
@@ -136,7 +115,7 @@ class UpsamplingDecoder(nn.Module):
         x = self.activation(self.from_code(features))
         x = x.reshape(len(features), -1, self.side, self.side)
         for convolution in self.convolutions:
-            x = self.activation(enlarge_and_convolve(x, convolution))
+            x = self.activation(convolution(x))
         return self.to_image(x).float()
 
 
@@ -164,10 +143,9 @@ def code_head(inputs: int, outputs: int) -> nn.Linear:
     return head
 
 
-def _decoding_convolutions(channels: Sequence[int]) -> nn.ModuleList:
-    """For (96, 48, 24): 24 -> 48, 48 -> 96, 96 -> 96."""
-    widths = (*reversed(channels), channels[0])
-    return nn.ModuleList(nn.Conv2d(i, o, 5, padding=2) for i, o in pairwise(widths))
+def _decoding(channels: Sequence[int]) -> list[tuple[int, int]]:
+    """Channels in and out of a decoder's convolutions; for (96, 48, 24): 24 -> 48 -> 96 -> 96."""
+    return list(pairwise((*reversed(channels), channels[0])))
 
 
 def _least_side(channels: Sequence[int], image_size: int) -> int:

@@ -67,7 +67,7 @@ class Recipe:
 # A step costs, a face: encoder and four decoders forward and backward (three passes), D forward and
 # back to its input, D forward and backward on a real and on a drawn face (eight passes in all), V
 # forward on both and back to the drawn one, 63 M multiplications each. Convolutions of enlarged
-# maps count with 9/25 of what the paper's would cost, see `enlarge_and_convolve`.
+# maps count with 9/25 of what the paper's would cost, see `nn/enlarging.py`.
 _PAPER = Recipe(
     network="whole",
     channels=(96, 48, 24),  # encoder 155 M, decoders 1,080 M with places, 396 M without; 13,900 M

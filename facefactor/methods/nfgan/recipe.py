@@ -61,9 +61,9 @@ _PAPER_BALANCED = replace(_PAPER, balance_steps=500)
 _SMALL = replace(
     _PAPER_BALANCED,
     colours=3,
-    upsampling="nearest",  # Dec 238 M
+    upsampling="nearest",  # Dec 106 M
     instrument="",  # 38 M
-    recogniser="",  # 63 M; a step 1,960 M
+    recogniser="",  # 63 M; a step 1,300 M
     batch_size=32,
     images=600_000,
     learning_rate=4e-4,  # fewer steps
