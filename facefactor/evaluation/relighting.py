@@ -81,6 +81,13 @@ def spread_edges(faces: Faces, area: NDArray[np.bool_]) -> Faces:
     return np.pad(faces[:, top:bottom, left:right], beyond, mode="edge")
 
 
+def lit_by(photos: Tensor, gain: Tensor) -> Tensor:
+    """Photos (N, 3, S, S) multiplied by a gain (N, 1 or 3, S, S) that fades to 1 at the border, as
+    `perception.align.light_and_move` does with a photo that nothing moves in."""
+    mask = torch.from_numpy(feathered_mask(photos.shape[-1]).copy())
+    return (photos * (1 + (gain - 1) * mask)).clamp(0, 1)
+
+
 def put_back(photos: Tensor, edited: Tensor, reconstruction: Tensor) -> Tensor:
     """The edit as a change of the photo, as `perception.align.paste_back` does: what edited and
     reconstructed face differ by, fading to nothing at the border, is added; all (N, 3, S, S)."""
