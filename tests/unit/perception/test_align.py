@@ -10,6 +10,7 @@ from facefactor.perception.align import (
     CROPS,
     Placement,
     align,
+    brighten,
     crop_points,
     cut,
     feathered_mask,
@@ -227,10 +228,18 @@ def test_light_multiplies_the_photo_and_black_stays_black(portrait, placed):
     still, twice = torch.zeros(1, 2, 64, 64), torch.full((1, 1, 64, 64), 2.0)
     lit = light_and_move(photo, placement, twice, still)
     middle = np.s_[210:225, 255:270]  # where the mask is full
-    assert np.array_equal(lit[middle], 2 * photo[middle])
+    expected = 255 * (1 - (1 - photo[middle] / 255) ** 2)
+    assert np.abs(lit[middle] - expected).max() <= 0.51
+    half = light_and_move(photo, placement, twice / 4, still)
+    assert np.abs(half[middle] - photo[middle] / 2).max() <= 0.51
     outside = ~inside_crop(placement, portrait.shape)
     assert np.array_equal(lit[outside], photo[outside])
     assert np.array_equal(light_and_move(photo, placement, twice / 2, still), photo)
+
+
+def test_brightened_values_by_hand():
+    values, gain = np.float32([0, 0.5, 0.5, 0.5, 1]), np.float32([3, 2, 1, 0.5, 3])
+    np.testing.assert_allclose(brighten(255 * values, gain) / 255, [0, 0.75, 0.5, 0.25, 1])
 
 
 def test_light_goes_along_with_what_it_is_on(portrait, placed):
