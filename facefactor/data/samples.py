@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -152,10 +152,23 @@ class NormalizedBatch(NamedTuple):
 
 
 class NeutralisedBatch(NamedTuple):
-    """Faces, and the same faces without expression, as another model draws them."""
+    """Faces, and the same faces without expression: photographed, rendered, or as another model
+    draws them."""
 
     faces: Tensor  # (N, 3, S, S) in [0, 1]
-    neutrals: Tensor  # (N, 3, S, S) in [0, 1]: same person, pose and light as far as that model can
+    neutrals: Tensor  # (N, 3, S, S) in [0, 1]: the same person, pose and light
+
+
+class Mixed(Dataset[Any]):
+    """Batch number `step` of one set of samples, then that of another; both of one kind."""
+
+    def __init__(self, first: Dataset[Any], second: Dataset[Any]) -> None:
+        self.first = first
+        self.second = second
+
+    def __getitem__(self, step: int) -> Any:
+        first, second = self.first[step], self.second[step]
+        return type(first)(*(torch.cat(both) for both in zip(first, second, strict=True)))
 
 
 class LabelledFaces(Dataset[LabelledBatch]):

@@ -27,7 +27,6 @@ RENDERED = 256  # people, a picture each
 _FACES = 2000  # photos of held-out people, at most
 _MEAN_FACES = 500  # more do not change the mean to be seen
 _RENDERED_MEAN = 64  # training people in the mean of rendered faces
-_YAW_SPREAD = 7.5  # degrees about the seven poses: no gaps between them, as in training
 _BATCH = 32
 
 
@@ -91,7 +90,7 @@ def rendered(subject: Subject, instruments: Instruments, seed: int) -> Strangers
     The instruments have learnt from photos: what they say of rendered faces is worth less.
     """
     from facefactor.data.normalized import normalized_scenes  # brings kornia: slow
-    from facefactor.data.scenes import draw_scenes
+    from facefactor.data.scenes import YAW_SPREAD, draw_scenes
     from facefactor.data.synthetic import FaceRenderer
 
     source = morphable_of(subject, "normalization of rendered faces")
@@ -104,7 +103,7 @@ def rendered(subject: Subject, instruments: Instruments, seed: int) -> Strangers
             numbers = people[start : start + _BATCH]
             random = np.random.default_rng((seed, 4, numbers[0]))  # the same for every renderer
             scenes = draw_scenes(
-                numbers, random, renderer.model, seed, yaw_spread=_YAW_SPREAD, plain=False
+                numbers, random, renderer.model, seed, yaw_spread=YAW_SPREAD, plain=False
             )
             shown = normalized_scenes(scenes) if true else scenes
             parts.append(photos_to_faces(renderer.render(shown).faces))

@@ -29,6 +29,7 @@ from facefactor.training.run import TrainingError
 logger = logging.getLogger(__name__)
 
 PEOPLE = 10_000  # whose faces are rendered; those of higher numbers are held out
+_RENDERED = {"rendered", "normalized", "neutralised"}  # kinds of samples that can be, or must be
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +128,7 @@ def read_model(
     """The morphable model that stages ask for, with as many modes as the recipe says; None if none
     does."""
     kinds = {stage.samples for stage in stages}
-    if not kinds & {"fitted", "rendered", "normalized"}:
+    if not kinds & {"fitted", *_RENDERED}:
         return None
     if morphable is None and not kinds & {"fitted", "rendered"}:
         return None  # photos alone will do
@@ -154,7 +155,7 @@ def make_renderer(
     stages: Sequence[Stage], model: MorphableModel | None, file: Path | None, spec: ModelSpec
 ) -> FaceRenderer | None:
     """None if no stage asks for rendered faces; MorphableModelError if the model cannot smile."""
-    if model is None or not {stage.samples for stage in stages} & {"rendered", "normalized"}:
+    if model is None or not {stage.samples for stage in stages} & _RENDERED:
         return None
     try:
         return FaceRenderer(model, spec.crop, spec.image_size)

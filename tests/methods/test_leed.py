@@ -541,10 +541,10 @@ def test_autoencoding_gets_better(tmp_path):
 # Recipe
 
 
-def test_two_stages_of_one_kind_of_batch():
+def test_two_stages():
     found = stages(PRESETS["small"], tiny_model())
     assert [(stage.name, stage.samples) for stage in found] == [
-        ("autoencoding", "neutralised"),
+        ("autoencoding", "labelled"),
         ("editing", "neutralised"),
     ]
     weights = PRESETS["small"].weights

@@ -46,7 +46,9 @@ class Recipe:
     # objective
     instrument: str  # Phi of Eq. 14 and 15; "" for the recogniser that comes with the package
     expressions: str  # Psi of Eq. 3, a weights file of IPD-FER; "" for the packaged one
-    neutraliser: str  # weights, a file or a packaged name, of what makes the neutral faces
+    # weights, a file or a packaged name, of what draws neutral faces for photos that have no
+    # neutral photo beside them; "": nothing does, and these are for autoencoding only
+    neutraliser: str
     weights: Weights
     # schedule
     batch_size: int
@@ -194,7 +196,7 @@ def stages(recipe: Recipe, model: LEED, instrument: nn.Module | None = None) -> 
 
     batch = recipe.batch_size
     return [
-        Stage("autoencoding", autoencoding, "neutralised", recipe.autoencoding_images, batch),
+        Stage("autoencoding", autoencoding, "labelled", recipe.autoencoding_images, batch),
         Stage("editing", editing, "neutralised", recipe.editing_images, batch),
     ]
 

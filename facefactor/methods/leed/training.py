@@ -32,7 +32,7 @@ from facefactor.methods.leed.model import LEED
 from facefactor.methods.leed.networks import Critic, Regulariser, Siamese
 
 if TYPE_CHECKING:
-    from facefactor.data.samples import NeutralisedBatch
+    from facefactor.data.samples import LabelledBatch, NeutralisedBatch
 
 _BETAS = (0.5, 0.999)  # Sec. 4.2
 _MARGIN = 10.0  # of S, as in TraVeLGAN
@@ -72,7 +72,7 @@ class AutoencodingStage(LightningModule):
         learning = [*self.model.encoder.parameters(), *self.model.decoder.parameters()]
         return _optimizer(learning, self.schedule)
 
-    def training_step(self, batch: NeutralisedBatch, batch_index: int) -> Tensor:
+    def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
         drawn = self.model.decoder(self.model.encoder(batch.faces))
         terms = drawing_terms(self.instruments, drawn, batch.faces, self.weights.pixel)
         loss = _sum(terms)
