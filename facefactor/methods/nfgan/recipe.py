@@ -31,7 +31,9 @@ class Recipe:
     balance_steps: int  # 0: weights multiply losses; else gradients, measured over so many steps
     # schedule
     batch_size: int
+    autoencoding_images: int  # seen before, by Enc and Dec alone; 0: the paper's training only
     images: int  # seen in training
+    autoencoding_rate: float
     learning_rate: float
     drop_at: tuple[float, ...]  # shares of training after which the rate falls to a tenth
 
@@ -53,7 +55,9 @@ _PAPER = Recipe(
     symmetry="pixels",
     balance_steps=0,
     batch_size=64,
+    autoencoding_images=0,
     images=20 * 254_156,  # 20 epochs of the pairs of VGG-Face and Multi-PIE (Sec. 5.1)
+    autoencoding_rate=0.0,
     learning_rate=2e-4,
     drop_at=(),
 )
@@ -65,7 +69,9 @@ _SMALL = replace(
     instrument="",  # 38 M
     recogniser="",  # 63 M; a step 1,300 M
     batch_size=32,
+    autoencoding_images=64_000,  # a step 370 M: without it all faces stay one mean face for long
     images=600_000,
+    autoencoding_rate=1e-3,
     learning_rate=4e-4,  # fewer steps
     drop_at=(2 / 3,),
 )
@@ -109,7 +115,7 @@ def load_instrument(recipe: Recipe) -> nn.Module | None:
 
 
 def stages(recipe: Recipe, model: NFGAN, instrument: nn.Module | None = None) -> list[Stage]:
-    """The one stage.
+    """Algorithm 1, where the recipe says so after a stage of autoencoding.
 
     Args:
         instrument: the `Instruments` of Eq. 2 and 6.
@@ -118,7 +124,7 @@ def stages(recipe: Recipe, model: NFGAN, instrument: nn.Module | None = None) ->
         InstrumentError: none was given, and none comes with the package.
     """
     # Lightning takes seconds to import and editing does not need it
-    from facefactor.methods.nfgan.training import NFGANStage, Schedule
+    from facefactor.methods.nfgan.training import AutoencodingStage, NFGANStage, Schedule
 
     look = load_instruments("", "") if instrument is None else instrument
     assert isinstance(look, Instruments)
@@ -136,7 +142,13 @@ def stages(recipe: Recipe, model: NFGAN, instrument: nn.Module | None = None) ->
             Schedule(recipe.learning_rate, drops),
         )
 
-    return [Stage("main", main, "normalized", recipe.images, recipe.batch_size)]
+    def autoencoding() -> AutoencodingStage:
+        return AutoencodingStage(model, recipe.autoencoding_rate)
+
+    batch = recipe.batch_size
+    before = Stage("autoencoding", autoencoding, "labelled", recipe.autoencoding_images, batch)
+    last = Stage("main", main, "normalized", recipe.images, batch)
+    return [before, last] if recipe.autoencoding_images else [last]
 
 
 def _check(recipe: Recipe) -> None:

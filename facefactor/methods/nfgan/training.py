@@ -1,4 +1,5 @@
-"""Algorithm 1 of NFGAN: one step of Enc, Dec and Dis, all from the same weights.
+"""Algorithm 1 of NFGAN: one step of Enc, Dec and Dis, all from the same weights; and what may go
+before it.
 
 Each error signal reaches the networks it is meant for (Sec. 4.6): those of symmetry and of the
 adversary stop at Dec, those of features, identity and pixels go on to Enc, and Dis has its own.
@@ -28,7 +29,7 @@ from facefactor.methods.nfgan.losses import (
 from facefactor.methods.nfgan.model import NFGAN
 
 if TYPE_CHECKING:
-    from facefactor.data.samples import NormalizedBatch
+    from facefactor.data.samples import LabelledBatch, NormalizedBatch
 
 _BETAS = (0.5, 0.999)
 _NAMES = tuple(field.name for field in fields(Weights))
@@ -43,8 +44,26 @@ class Schedule:
     drops: tuple[int, ...]  # steps after each of which the rate falls to a tenth
 
 
+class AutoencodingStage(LightningModule):
+    """Ours, before the paper's: Enc and Dec learn to redraw photos, pixel by pixel."""
+
+    def __init__(self, model: NFGAN, learning_rate: float) -> None:
+        super().__init__()
+        self.model = model
+        self.learning_rate = learning_rate
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.model.parameters(), lr=self.learning_rate, betas=_BETAS)
+
+    def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
+        faces = self.model.seen(batch.faces)
+        loss = pixel_loss(self.model.decoder(self.model.encoder(faces)), faces)
+        self.log("loss", loss.detach(), prog_bar=True)
+        return loss
+
+
 class NFGANStage(LightningModule):
-    """The one stage.
+    """Algorithm 1.
 
     Logged, beside every weighted term: `gradient/<term>`, the length of the weighted term's
     gradient at the drawn face.
