@@ -251,6 +251,23 @@ def test_importing_does_not_load_torch(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_importing_the_api_loads_nothing_that_only_training_needs() -> None:
+    """Kornia's augmentations take half a second to import, Lightning takes several."""
+    code = (
+        "import sys, facefactor.api; "
+        "print(sorted(sys.modules.keys() & {'kornia', 'lightning', 'pytorch_lightning'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_doctor_can_be_asked_when_lightning_does_not_load() -> None:
     """A broken torchvision breaks lightning's import; telling so is what the doctor is for."""
     code = "import sys; sys.modules['lightning'] = None; import facefactor.doctor"
