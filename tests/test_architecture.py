@@ -65,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "streams": {"factors", "images", "videos", "photo_edits"},
     "batch": {"factors", "perception", "streams", "face_expressions"},
     "protocols": {"factors", "editing", "images", "perception", "data", "geometry"}
-    | {"methods", "checkpoints", "evaluation", "abilities", "face_verification"},
+    | {"methods", "checkpoints", "evaluation", "abilities", "face_verification", "neutralising"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}
     | {"face_lighting", "face_turning", "reconstruction"},
     "doctor": {"checkpoints", "perception", "images"},
