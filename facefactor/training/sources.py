@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from facefactor.data.crops import Detect, crop_faces
+from facefactor.data.crops import crop_faces, detector_for
 from facefactor.data.held_out import hold_out_people, hold_out_photos
 from facefactor.data.landmarks import crop_landmarks, landmarks_file, read_landmarks
 from facefactor.data.pseudolabels import PseudoLabels, pseudo_labels
@@ -71,15 +71,6 @@ def training_faces(
         if people and not len(held_out):
             held_out = np.asarray(cut.faces)[~rows][:64]
     return TrainingFaces(np.concatenate(faces), records, np.concatenate(points), held_out)
-
-
-def detector_for(records: Sequence[FaceRecord]) -> Detect | None:
-    """A face detector, if some data set does not tell where its faces are."""
-    if all(record.points is not None for record in records):
-        return None
-    from facefactor.perception.mtcnn import FaceDetector
-
-    return FaceDetector().detect
 
 
 def _of_data_set(name: str, record: FaceRecord) -> FaceRecord:

@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from facefactor import checkpoints
-from facefactor.data.crops import crop_faces
+from facefactor.data.crops import crop_faces, detector_for
 from facefactor.data.frontal_neutral import Judges, frontal_neutral, judge_faces
 from facefactor.data.normalized import (
     RENDERED_SHARE,
@@ -28,7 +28,7 @@ from facefactor.factors import ModelSpec
 from facefactor.perception.packaged import packaged_landmarks
 from facefactor.stages import Stage
 from facefactor.training.run import TrainingError
-from facefactor.training.sources import PEOPLE, TrainingFaces, detector_for
+from facefactor.training.sources import PEOPLE, TrainingFaces
 
 logger = logging.getLogger(__name__)
 
