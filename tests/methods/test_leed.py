@@ -43,9 +43,9 @@ from facefactor.methods.leed.training import (
     WHOLE_STEPS,
     AutoencodingStage,
     EditingStage,
-    Schedule,
     drawing_terms,
 )
+from facefactor.nn.schedules import Schedule
 from facefactor.perception.state_dicts import InstrumentError
 from facefactor.perception.vgg import VGG19
 from tests.methods.test_contract import fit, silence
