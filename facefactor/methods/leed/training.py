@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from facefactor.losses.gradient_penalty import gradient_penalty
 from facefactor.losses.identity import cosine_distance
+from facefactor.losses.wasserstein import critic_loss, fooling_loss
 from facefactor.methods.leed.instruments import Instruments
 from facefactor.methods.leed.losses import (
     Weights,
     code_distance,
-    critic_loss,
     feature_distance,
-    fooling_loss,
     information_loss,
     separation_loss,
 )
@@ -209,7 +208,8 @@ class EditingStage(LightningModule):
         return code_distance(self.model.code_neutraliser(seen.codes), seen.neutral_codes)
 
     def _critic_terms(self, seen: _Seen) -> Terms:
-        """Eq. 12 without its logarithms: the critic of WGAN-GP has none."""
+        """Eq. 12 without the logarithms it prints: the critic of WGAN-GP, which it adopts, is
+        unbounded and has none."""
         if self.critic is None:
             return {}
         real, fake = seen.codes.detach(), seen.between.detach()

@@ -17,12 +17,11 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from facefactor.losses.gradient_penalty import gradient_penalty
+from facefactor.losses.wasserstein import critic_loss, fooling_loss
 from facefactor.methods.stargan.losses import (
     Weights,
     class_loss,
-    critic_loss,
     draw_targets,
-    generator_loss,
     reconstruction_loss,
 )
 from facefactor.methods.stargan.model import StarGAN
@@ -117,7 +116,7 @@ class StarGANStage(LightningModule):
         steepness = gradient_penalty(self._scores, 2 * faces - 1, 2 * fakes - 1, draw)
         self._watch(of_faces, labels)
         return {
-            "discriminator/adversarial": critic_loss(real, fake),
+            "discriminator/adversarial": critic_loss(real, fake),  # Eq. 8, negated
             "discriminator/penalty": self.weights.penalty * steepness,
             "discriminator/classification": self.weights.classification  # Eq. 2
             * class_loss(of_faces, labels),
@@ -129,7 +128,7 @@ class StarGANStage(LightningModule):
         fakes = model.generator(faces, self._one_hot(targets))
         scores, logits = model.discriminator(fakes)
         return {
-            "generator/adversarial": generator_loss(scores),
+            "generator/adversarial": fooling_loss(scores),  # Eq. 8
             "generator/classification": weights.classification  # Eq. 3
             * class_loss(logits, targets),
             "generator/reconstruction": weights.reconstruction  # Eq. 4
