@@ -14,21 +14,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from facefactor.data.crops import crop_faces, detector_for
-from facefactor.data.held_out import hold_out_people, hold_out_photos
+from facefactor.data.held_out import TRAINED_PEOPLE, hold_out_people, hold_out_photos
 from facefactor.data.landmarks import crop_landmarks, landmarks_file, read_landmarks
 from facefactor.data.pseudolabels import PseudoLabels, pseudo_labels
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.data.synthetic import FaceRenderer, synthetic_faces
 from facefactor.factors import ModelSpec
-from facefactor.geometry.morphable import MorphableModel, MorphableModelError, read_morphable
+from facefactor.geometry.morphable import MorphableModel, naming, read_morphable
 from facefactor.geometry.uv_grid import resample
 from facefactor.stages import Stage
 from facefactor.training.run import TrainingError
 
 logger = logging.getLogger(__name__)
-
-PEOPLE = 10_000  # whose faces are rendered; those of higher numbers are held out
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,17 +145,15 @@ def make_renderer(
     """None if no stage asks for rendered faces; MorphableModelError if the model cannot smile."""
     if model is None or not {stage.samples for stage in stages} & {"rendered", "normalized"}:
         return None
-    try:
+    with naming(file):
         return FaceRenderer(model, spec.crop, spec.image_size)
-    except MorphableModelError as error:
-        raise MorphableModelError(f"{file}: {error}") from error
 
 
 def rendered_only(
     renderer: FaceRenderer, stages: Sequence[Stage], spec: ModelSpec, seed: int
 ) -> TrainingFaces:
     """Nothing to train on, but faces to look at: rendered ones of people who are not trained on."""
-    people = range(PEOPLE, PEOPLE + 6)
+    people = range(TRAINED_PEOPLE, TRAINED_PEOPLE + 6)
     varied = variety(spec)
     if any(stage.samples == "normalized" for stage in stages):
         varied = {"turned": True, "lit": True}  # it is what the model takes out
