@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from facefactor.data.samples import LabelledBatch
 from facefactor.factors import EXPRESSIONS
+from facefactor.losses.classification import class_loss
 from facefactor.methods.ipdfer import recipe as recipes
 from facefactor.methods.ipdfer.losses import (
-    class_loss,
     class_weights,
     confusion_loss,
     identity_loss,

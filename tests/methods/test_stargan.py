@@ -12,10 +12,10 @@ from torch import nn
 from facefactor import checkpoints, editing
 from facefactor.data.samples import LabelledBatch
 from facefactor.factors import EXPRESSIONS
+from facefactor.losses.classification import class_loss
 from facefactor.losses.wasserstein import critic_loss, fooling_loss
 from facefactor.methods.stargan.losses import (
     Weights,
-    class_loss,
     draw_targets,
     reconstruction_loss,
 )

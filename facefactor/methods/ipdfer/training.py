@@ -16,9 +16,9 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from facefactor.losses.classification import class_loss, share_right
 from facefactor.methods.ipdfer.losses import (
     Weights,
-    class_loss,
     confusion_loss,
     identity_loss,
     orthogonality_loss,
@@ -160,10 +160,10 @@ class IPDFERStage(LightningModule):
         if model.pose_encoder is not None and model.classify_pose is not None:
             pose_logits = model.classify_pose(model.pose_encoder(faces).float())
             terms["pose"] = weights.pose * class_loss(pose_logits, pose)  # Eq. 6
-            self._watch("pose_accuracy", pose_logits, pose)
+            self.log("pose_accuracy", share_right(pose_logits, pose), prog_bar=True)
         if self.pose_adversary is not None:
             terms["adversary"] = class_loss(self.pose_adversary(code.detach()), pose)
-        self._watch("accuracy", logits, expression)
+        self.log("accuracy", share_right(logits, expression), prog_bar=True)
         return terms
 
     def discriminator_terms(self, faces: Tensor, expression: Tensor) -> dict[str, Tensor]:
@@ -255,9 +255,3 @@ class IPDFERStage(LightningModule):
         for learnt in self.learnt.values():
             for weight in learnt:
                 weight.requires_grad_(True)
-
-    def _watch(self, name: str, logits: Tensor, labels: Tensor) -> None:
-        """Share of the labelled rows that are sorted right."""
-        known = labels >= 0
-        right = ((logits.argmax(dim=1) == labels) & known).sum() / known.sum().clamp(min=1)
-        self.log(name, right, prog_bar=True)

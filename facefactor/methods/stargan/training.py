@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from facefactor.losses.classification import class_loss, share_right
 from facefactor.losses.gradient_penalty import gradient_penalty
 from facefactor.losses.wasserstein import critic_loss, fooling_loss
 from facefactor.methods.stargan.losses import (
     Weights,
-    class_loss,
     draw_targets,
     reconstruction_loss,
 )
@@ -114,7 +114,7 @@ class StarGANStage(LightningModule):
         draw = torch.rand(len(faces), device=faces.device)
         # slopes are those over images in [-1, 1]
         steepness = gradient_penalty(self._scores, 2 * faces - 1, 2 * fakes - 1, draw)
-        self._watch(of_faces, labels)
+        self.log("accuracy", share_right(of_faces, labels), prog_bar=True)  # what D sees
         return {
             "discriminator/adversarial": critic_loss(real, fake),  # Eq. 8, negated
             "discriminator/penalty": self.weights.penalty * steepness,
@@ -165,9 +165,3 @@ class StarGANStage(LightningModule):
         optimizer.step()
         optimizer.zero_grad()
         self.log_dict({name: term.detach() for name, term in terms.items()})
-
-    def _watch(self, logits: Tensor, labels: Tensor) -> None:
-        """Share of the labelled faces whose label D sees."""
-        known = labels >= 0
-        right = ((logits.argmax(dim=1) == labels) & known).sum() / known.sum().clamp(min=1)
-        self.log("accuracy", right, prog_bar=True)
