@@ -72,8 +72,8 @@ def pseudo_labels(
     found = kept_in_parts(
         (faces, landmarks),
         folder,
-        name=lambda *rows: _hash(*rows, key),
-        compute=lambda *rows: vars(_label(*rows, model, closed)),
+        name=lambda part, marks: _hash(part, marks, key),
+        compute=lambda part, marks: vars(_label(part, marks, model, closed)),
         arrays=[field.name for field in fields(PseudoLabels)],
         progress=progress,
         save=np.savez_compressed,  # normals are 0 off the face
