@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facefactor.data.records import DataError, FaceRecord
+from facefactor.data.kept_parts import kept_in_parts
+from facefactor.data.records import FaceRecord
 from facefactor.data.samples import NeutralisedBatch, rows_of_step
 from facefactor.data.scenes import YAW_SPREAD, draw_scenes, without_expression
 from facefactor.data.synthetic import FaceRenderer
-from facefactor.files import atomic_path, read_arrays
 from facefactor.images import photos_to_faces
 
-_PART = 256  # faces a file
 _TOGETHER = 32  # faces the neutraliser is given at once
 _FORMAT = b"1"  # part of every name: raise it when the same inputs would give other faces
 
@@ -86,18 +85,16 @@ def draw_neutrals(
     """
     if not len(faces):
         raise ValueError("no faces to neutralise")
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = []
-    for start in range(0, len(faces), _PART):
-        part = np.array(faces[start : start + _PART])  # a file on disk may be read-only: a copy
+
+    def name(part: NDArray[np.uint8]) -> str:
         digest = hashlib.sha256(_FORMAT + key.encode() + repr(part.shape).encode())
         digest.update(part.tobytes())
-        path = folder / f"neutral-{digest.hexdigest()[:24]}.npz"
-        found = _read(path, part.shape)
-        parts.append(_write(path, _draw(part, neutralise)) if found is None else found)
-        if progress is not None:
-            progress(start + len(part), len(faces))
-    return np.concatenate(parts)
+        return f"neutral-{digest.hexdigest()[:24]}"
+
+    def compute(part: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+        return {"neutrals": _draw(part, neutralise)}
+
+    return kept_in_parts((faces,), folder, name, compute, ["neutrals"], progress)["neutrals"]
 
 
 class NeutralisedFaces(Dataset[NeutralisedBatch]):
@@ -181,19 +178,3 @@ def _draw(faces: NDArray[np.uint8], neutralise: Callable[[Tensor], Tensor]) -> N
                 )
             drawn.append((255 * neutral.clamp(0, 1)).round().byte())
     return torch.cat(drawn).permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """None where there is no such file."""
-    if not path.is_file():
-        return None
-    found = read_arrays(path, ("neutrals",), DataError).get("neutrals")
-    if found is None or found.shape != shape or found.dtype != np.uint8:
-        raise DataError(f"{path}: does not hold the neutral faces it is named after; remove it")
-    return found
-
-
-def _write(path: Path, neutrals: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, neutrals=neutrals)
-    return neutrals

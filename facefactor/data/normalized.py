@@ -20,8 +20,9 @@ from kornia.augmentation import ColorJiggle, RandomAffine
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from facefactor.data.colour import match_colour
 from facefactor.data.records import DataError, FaceRecord
-from facefactor.data.samples import NormalizedBatch, match_colour
+from facefactor.data.samples import NormalizedBatch
 from facefactor.data.scenes import (
     EVEN_LIGHT,
     FRONTAL_PITCH,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from facefactor.data.colour import match_colour
 from facefactor.data.records import FaceRecord
 from facefactor.factors import EXPRESSIONS
 from facefactor.geometry.flow import random_flow, warp
@@ -260,14 +261,6 @@ def deform(faces: Tensor) -> Tensor:
     """Each face (N, C, S, S) moved by its own smooth random flow; about 2 px an axis at 64."""
     flow = random_flow(len(faces), faces.shape[-1], _DEFORMATION, _NODES)
     return warp(faces, flow, padding="border")
-
-
-def match_colour(face: NDArray[np.uint8], like: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`face` with the mean and standard deviation per channel of `like`, both (S, S, 3) uint8."""
-    wanted, given = like.astype(np.float32), face.astype(np.float32)
-    gain = wanted.std(axis=(0, 1)) / np.maximum(given.std(axis=(0, 1)), 1)
-    matched = (given - given.mean(axis=(0, 1))) * gain + wanted.mean(axis=(0, 1))
-    return np.clip(np.rint(matched), 0, 255).astype(np.uint8)
 
 
 def _photos_of_same_person(records: Sequence[FaceRecord]) -> list[NDArray[np.int64]]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from facefactor import editing
+from facefactor.data.colour import match_colour
 from facefactor.data.lights import (
     FRONTAL,
     SIDES,
@@ -23,7 +24,6 @@ from facefactor.data.lights import (
 )
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
-from facefactor.data.samples import match_colour
 from facefactor.evaluation.floors import encode_faces
 from facefactor.evaluation.pictures import faces_picture
 from facefactor.evaluation.relighting import (

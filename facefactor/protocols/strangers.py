@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facefactor.data.held_out import hold_out_people
+from facefactor.data.held_out import TRAINED_PEOPLE, hold_out_people
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.errors import FaceFactorError
@@ -20,7 +20,7 @@ from facefactor.evaluation.floors import encode_faces
 from facefactor.evaluation.normalization import Observations, Truth
 from facefactor.images import photos_to_faces
 from facefactor.protocols.observation import CROP, SIZE, Instruments
-from facefactor.protocols.rendered import STRANGERS, morphable_of, renderer_of
+from facefactor.protocols.rendered import morphable_of, renderer_of
 from facefactor.protocols.subject import Subject, some
 
 RENDERED = 256  # people, a picture each
@@ -109,7 +109,7 @@ def rendered(subject: Subject, instruments: Instruments, seed: int) -> Strangers
             parts.append(photos_to_faces(renderer.render(shown).faces))
         return torch.cat(parts)
 
-    people = range(STRANGERS, STRANGERS + RENDERED)
+    people = range(TRAINED_PEOPLE, TRAINED_PEOPLE + RENDERED)
     true_faces = draw(renderer, people, True)
     embeddings = instruments.observe(draw(square, people, True), CROP).embeddings
     return Strangers(

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointError
+from facefactor.data.held_out import TRAINED_PEOPLE
 from facefactor.data.neutralised import (
     NeutralisedFaces,
     RenderedNeutralised,
@@ -28,7 +29,7 @@ from facefactor.factors import FaceModel, ModelSpec
 from facefactor.neutralising import Neutraliser
 from facefactor.stages import Stage
 from facefactor.training.run import TrainingError
-from facefactor.training.sources import PEOPLE, TrainingFaces
+from facefactor.training.sources import TrainingFaces
 from facefactor.training.targets import rendered_faces
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def neutralised_samples(
     rendered = rendered_faces(recipe, batch_size)
     return Mixed(
         NeutralisedFaces(*pairs, batch_size - rendered, seed),
-        RenderedNeutralised(renderer, PEOPLE, rendered, seed),
+        RenderedNeutralised(renderer, TRAINED_PEOPLE, rendered, seed),
     )
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from facefactor import checkpoints
-from facefactor.data.crops import crop_faces
+from facefactor.data.crops import crop_faces, detector_for
 from facefactor.data.frontal_neutral import Judges, frontal_neutral, judge_faces
+from facefactor.data.held_out import TRAINED_PEOPLE
 from facefactor.data.normalized import (
     TARGET_ANGLE,
     Normalized,
@@ -26,7 +27,7 @@ from facefactor.factors import ModelSpec
 from facefactor.perception.packaged import packaged_landmarks
 from facefactor.stages import Stage
 from facefactor.training.run import TrainingError
-from facefactor.training.sources import PEOPLE, TrainingFaces, detector_for
+from facefactor.training.sources import TrainingFaces
 
 logger = logging.getLogger(__name__)
 
@@ -110,11 +111,11 @@ def normalized_samples(
         assert who is not None  # `check_normalized` wants one of the two
         return NormalizedPairs(known.faces, known.records, who, batch_size, seed)
     if who is None:
-        return RenderedNormalized(renderer, PEOPLE, batch_size, seed)
+        return RenderedNormalized(renderer, TRAINED_PEOPLE, batch_size, seed)
     rendered = rendered_faces(recipe, batch_size)
     return Mixed(
         NormalizedPairs(known.faces, known.records, who, batch_size - rendered, seed),
-        RenderedNormalized(renderer, PEOPLE, rendered, seed),
+        RenderedNormalized(renderer, TRAINED_PEOPLE, rendered, seed),
     )
 
 

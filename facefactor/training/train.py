@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.fitted import FittedFaces
+from facefactor.data.held_out import TRAINED_PEOPLE
 from facefactor.data.records import FaceRecord, split_hash
 from facefactor.data.samples import FacePairs, LabelledFaces
 from facefactor.data.synthetic import RenderedFaces
@@ -30,7 +31,6 @@ from facefactor.training.monitor import SampleSheets, Validation
 from facefactor.training.neutrals import neutralised_samples, read_neutraliser
 from facefactor.training.run import TrainingError, run_stages
 from facefactor.training.sources import (
-    PEOPLE,
     TrainingFaces,
     check_landmarks,
     check_sources,
@@ -155,7 +155,9 @@ def train(
             return FittedFaces(known.faces, labels, shapes, stage.batch_size, seed)
         if stage.samples == "rendered":
             assert renderer is not None
-            return RenderedFaces(renderer, PEOPLE, stage.batch_size, seed, **variety(wanted))
+            return RenderedFaces(
+                renderer, TRAINED_PEOPLE, stage.batch_size, seed, **variety(wanted)
+            )
         if stage.samples == "normalized":
             return normalized_samples(known, who, renderer, stage.batch_size, seed, recipe)
         if stage.samples == "neutralised":

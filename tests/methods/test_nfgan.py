@@ -32,7 +32,8 @@ from facefactor.methods.nfgan.losses import (
 from facefactor.methods.nfgan.model import NFGAN
 from facefactor.methods.nfgan.networks import Decoder, Discriminator, Encoder
 from facefactor.methods.nfgan.recipe import PRESETS, build, load_instrument, stages
-from facefactor.methods.nfgan.training import NFGANStage, Schedule, face_length
+from facefactor.methods.nfgan.training import NFGANStage, face_length
+from facefactor.nn.schedules import Schedule
 from facefactor.perception.align import CROPS
 from facefactor.perception.lightcnn import LightCNN9
 from facefactor.perception.reframe import Reframed

@@ -23,6 +23,7 @@ from facefactor.methods.leed.networks import (
     Siamese,
     VGGEncoder,
 )
+from facefactor.nn.schedules import Schedule
 from facefactor.perception.instruments import find_weights
 from facefactor.perception.vgg import load_vgg19
 from facefactor.stages import Stage
@@ -169,7 +170,7 @@ def stages(recipe: Recipe, model: LEED, instrument: nn.Module | None = None) -> 
         InstrumentError: none was given, and none comes with the package.
     """
     # Lightning takes seconds to import and editing does not need it
-    from facefactor.methods.leed.training import AutoencodingStage, EditingStage, Schedule
+    from facefactor.methods.leed.training import AutoencodingStage, EditingStage
 
     look = load_instruments("", "") if instrument is None else instrument
     assert isinstance(look, Instruments)
@@ -177,7 +178,7 @@ def stages(recipe: Recipe, model: LEED, instrument: nn.Module | None = None) -> 
 
     def schedule(rate: float, images: int) -> Schedule:
         steps = images // recipe.batch_size
-        return Schedule(rate, (max(1, int(steps * recipe.drop_at)),))
+        return Schedule.over(steps, rate, [recipe.drop_at])
 
     def autoencoding() -> AutoencodingStage:
         dropping = schedule(recipe.autoencoding_rate, recipe.autoencoding_images)

@@ -13,6 +13,7 @@ from facefactor.methods.nfgan.instruments import Instruments, load_instruments
 from facefactor.methods.nfgan.losses import Space, Weights
 from facefactor.methods.nfgan.model import NFGAN
 from facefactor.methods.nfgan.networks import Decoder, Discriminator, Encoder, Upsampling
+from facefactor.nn.schedules import Schedule
 from facefactor.stages import Stage
 
 
@@ -124,12 +125,12 @@ def stages(recipe: Recipe, model: NFGAN, instrument: nn.Module | None = None) ->
         InstrumentError: none was given, and none comes with the package.
     """
     # Lightning takes seconds to import and editing does not need it
-    from facefactor.methods.nfgan.training import AutoencodingStage, NFGANStage, Schedule
+    from facefactor.methods.nfgan.training import AutoencodingStage, NFGANStage
 
     look = load_instruments("", "") if instrument is None else instrument
     assert isinstance(look, Instruments)
     steps = recipe.images // recipe.batch_size
-    drops = tuple(max(1, int(steps * share)) for share in recipe.drop_at)
+    schedule = Schedule.over(steps, recipe.learning_rate, recipe.drop_at)
 
     def main() -> NFGANStage:
         return NFGANStage(
@@ -139,7 +140,7 @@ def stages(recipe: Recipe, model: NFGAN, instrument: nn.Module | None = None) ->
             recipe.weights,
             recipe.symmetry,
             recipe.balance_steps,
-            Schedule(recipe.learning_rate, drops),
+            schedule,
         )
 
     def autoencoding() -> AutoencodingStage:

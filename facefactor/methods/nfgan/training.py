@@ -8,7 +8,7 @@ adversary stop at Dec, those of features, identity and pixels go on to Enc, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +27,7 @@ from facefactor.methods.nfgan.losses import (
     real_loss,
 )
 from facefactor.methods.nfgan.model import NFGAN
+from facefactor.nn.schedules import Schedule, adams, listed
 
 if TYPE_CHECKING:
     from facefactor.data.samples import LabelledBatch, NormalizedBatch
@@ -34,14 +35,6 @@ if TYPE_CHECKING:
 _BETAS = (0.5, 0.999)
 _NAMES = tuple(field.name for field in fields(Weights))
 _DECODER_ONLY = ("symmetry", "adversarial")  # Algorithm 1: not in the line of theta_Enc
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How fast all networks learn."""
-
-    learning_rate: float
-    drops: tuple[int, ...]  # steps after each of which the rate falls to a tenth
 
 
 class AutoencodingStage(LightningModule):
@@ -103,23 +96,17 @@ class NFGANStage(LightningModule):
         self.register_buffer("measured", torch.zeros((), dtype=torch.int64))
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        optimizers = [
-            torch.optim.Adam(network.parameters(), lr=self.schedule.learning_rate, betas=_BETAS)
-            for network in (self.model, self.discriminator)
-            if network is not None
-        ]
-        return optimizers, [
-            torch.optim.lr_scheduler.MultiStepLR(optimizer, self.schedule.drops, gamma=0.1)
-            for optimizer in optimizers
-        ]
+        networks = [self.model, self.discriminator]
+        learning = [network.parameters() for network in networks if network is not None]
+        return adams(learning, self.schedule, _BETAS)
 
     def training_step(self, batch: NormalizedBatch, batch_index: int) -> Tensor:
         """The sum of all terms is returned to be watched; no gradient follows it."""
         terms = self.propagate(batch)
-        for optimizer in _listed(self.optimizers()):
+        for optimizer in listed(self.optimizers()):
             optimizer.step()
             optimizer.zero_grad()
-        for schedule in _listed(self.lr_schedulers()):
+        for schedule in listed(self.lr_schedulers()):
             schedule.step()
         loss = torch.stack(list(terms.values())).sum()
         self.log_dict(terms)
@@ -253,8 +240,3 @@ def _rgb(images: Tensor) -> Tensor:
 def _known(judged: Tensor | None) -> Tensor:
     assert judged is not None  # only a stage without the adversarial term has no Dis
     return judged
-
-
-def _listed(found: Any) -> list[Any]:
-    """Lightning gives one optimiser or schedule bare, several as a list."""
-    return found if isinstance(found, list) else [found]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from facefactor.data import neutralised
+from facefactor.data import kept_parts, neutralised
 from facefactor.data.neutralised import (
     NeutralisedFaces,
     RenderedNeutralised,
@@ -88,7 +88,7 @@ def test_faces_are_drawn_in_order(tmp_path):
 
 
 def test_what_is_drawn_once_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(neutralised, "_PART", 2)
+    monkeypatch.setattr(kept_parts, "_PART", 2)
     monkeypatch.setattr(neutralised, "_TOGETHER", 1)
     faces, darker = made_faces(), Darker()
     first = draw_neutrals(faces, darker, "darker", tmp_path)
