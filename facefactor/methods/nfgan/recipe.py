@@ -69,6 +69,8 @@ _SMALL = replace(
     upsampling="nearest",  # Dec 106 M
     instrument="",  # 38 M
     recogniser="",  # 63 M; a step 1,300 M
+    # lengths of gradients, by eye: with the printed numbers nothing makes faces differ by person
+    weights=replace(_PAPER.weights, identity=2.0, pixel=0.5),
     batch_size=32,
     autoencoding_images=64_000,  # a step 370 M: without it all faces stay one mean face for long
     images=600_000,
