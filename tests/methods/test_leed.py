@@ -522,6 +522,14 @@ def test_autoencoding_moves_encoder_and_decoder_only(tmp_path):
     assert any("running_mean" in name for name in moved)  # here statistics are learnt
 
 
+def test_the_rate_of_autoencoding_falls_at_its_step(tmp_path):
+    look = Instruments(TinyMaps(), TinyExpressions(), 4)
+    stage = AutoencodingStage(tiny_model(), look, UNEQUAL, Schedule(1e-2, (2,)))
+    fit(stage, [made_batch()] * 4, tmp_path)  # one epoch
+    (group,) = stage.optimizers().param_groups
+    assert group["lr"] == pytest.approx(1e-3)
+
+
 def test_autoencoding_gets_better(tmp_path):
     look = Instruments(TinyMaps(), TinyExpressions(), 4)
     stage = AutoencodingStage(tiny_model(), look, UNEQUAL, Schedule(1e-2, (100,)))

@@ -27,7 +27,7 @@ from facefactor.methods.leed.losses import (
 )
 from facefactor.methods.leed.model import LEED
 from facefactor.methods.leed.networks import Critic, Regulariser, Siamese
-from facefactor.nn.schedules import Schedule, adams
+from facefactor.nn.schedules import Schedule, adams, each_step
 
 if TYPE_CHECKING:
     from facefactor.data.samples import LabelledBatch, NeutralisedBatch
@@ -60,7 +60,8 @@ class AutoencodingStage(LightningModule):
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         learning = [*self.model.encoder.parameters(), *self.model.decoder.parameters()]
-        return adams([learning], self.schedule, _BETAS)
+        (optimizer,), (falling,) = adams([learning], self.schedule, _BETAS)
+        return each_step(optimizer, falling)
 
     def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
         drawn = self.model.decoder(self.model.encoder(batch.faces))
