@@ -37,6 +37,7 @@ class Picture:
     """A PNG; pages in Markdown leave it out, as it may show people of research data."""
 
     path: Path
+    title: str
 
 
 Part = Heading | Text | Grid | Picture
@@ -53,7 +54,9 @@ th, td { border-bottom: 1px solid #d2d2d2; padding: .25em .7em; text-align: left
 th { border-bottom: 2px solid #777 }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 code { background: #f2f2f2; padding: 0 .2em }
+figure { margin: 1em 0 }
 img { max-width: 100%; border: 1px solid #d2d2d2 }
+figcaption { color: #555 }
 """
 _NUMBER = re.compile(r"[-+–]?[\d,.]*( ± [\d.]+)?( ?(%|°|dB|mm|px|ms|MB))?")
 
@@ -132,11 +135,14 @@ def _html(part: Part) -> str:
         head, *body = part.rows
         rows = ["".join(f"<th>{_inline(cell)}</th>" for cell in head)]
         rows += ["".join(_cell(cell) for cell in row) for row in body]
-        return f'<div class="grid"><table>{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
+        return (
+            f'<div class="grid"><table>{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
+        )
     if isinstance(part, Picture):
         data = base64.b64encode(part.path.read_bytes()).decode("ascii")
-        name = html.escape(part.path.stem)
-        return f'<p><img alt="{name}" src="data:image/png;base64,{data}"></p>'
+        title = html.escape(part.title)
+        image = f'<img alt="{title}" src="data:image/png;base64,{data}">'
+        return f"<figure>{image}<figcaption>{title}</figcaption></figure>"
     return f"<p>{_inline(part.text)}</p>"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facefactor.files import atomic_path
+from facefactor.protocols.compare import Comparison, comparison_parts
 from facefactor.protocols.kept import Kept, Run
 from facefactor.protocols.pages import (
     Grid,
@@ -25,7 +26,7 @@ from facefactor.protocols.reproduce import Line, Reproduction
 
 _ABOUT = (
     "Ours less the paper's is the difference. It is left out where the two are not of the same "
-    "thing; the note says why. \"Split\" names the photos and labels, \"weights\" are the first "
+    'thing; the note says why. "Split" names the photos and labels, "weights" are the first '
     "twelve digits of the hash of the weights' values."
 )
 
@@ -75,23 +76,39 @@ class Report:
         return file
 
 
-def report_of(found: Sequence[Reproduction], command: str) -> Report:
-    """One page for the papers of one or several methods."""
-    parts: list[Part] = [Text(f"Written by `{command}`; nothing here was typed by hand. {_ABOUT}")]
+def report_of(
+    title: str,
+    command: str,
+    papers: Sequence[Reproduction] = (),
+    comparison: Comparison | None = None,
+) -> Report:
+    """One page for papers and for methods side by side, as far as given."""
+    about = f" {_ABOUT}" if papers else ""
+    parts: list[Part] = [Text(f"Written by `{command}`; nothing here was typed by hand.{about}")]
     more: list[Part] = []
-    failed: dict[str, str] = {}
-    for each in found:
+    data: dict[str, Any] = {"command": command}
+    found: list[Reproduction | Comparison] = [*papers]
+    for each in papers:
         parts += _rows(each)
-        more += _behind(each.method, each.runs)
-        failed |= {str(run): reason for run, reason in each.failed.items()}
-    return Report(
-        title="Results" if len(found) > 1 else f"{found[0].method}: the paper's figures and ours",
-        parts=parts,
-        more=more,
-        data={"command": command, "papers": [each.to_dict() for each in found]},
-        measured=sum(len(each.runs) for each in found),
-        failed=failed,
-    )
+        more += _behind(f"{each.method}: all that was measured", each.runs)
+    if papers:
+        data["papers"] = [each.to_dict() for each in papers]
+    if comparison is not None:
+        found.append(comparison)
+        parts += comparison_parts(comparison)
+        more += _behind("Side by side: all that was measured", comparison.runs)
+        data["comparison"] = comparison.to_dict()
+    failed = {str(run): reason for each in found for run, reason in each.failed.items()}
+    parts += _failures(failed)
+    measured = sum(len(each.runs) for each in found)
+    return Report(title, parts, more, data, measured, failed)
+
+
+def _failures(failed: Mapping[str, str]) -> list[Part]:
+    if not failed:
+        return []
+    rows = [["run", "why it gave nothing"], *map(list, failed.items())]
+    return [Heading("Not measured, though asked for"), Grid(rows)]
 
 
 def _rows(found: Reproduction) -> list[Part]:
@@ -149,19 +166,21 @@ def _grouped(lines: Sequence[Line], what: str) -> list[list[str]]:
 
 def _bare(value: float, unit: str) -> str:
     """A published figure as it is printed: SSIM has four decimals."""
-    digits = f"{value:,.0f}" if unit == "photos" else f"{value:.4f}" if value < 1 else f"{value:.2f}"
+    digits = (
+        f"{value:,.0f}" if unit == "photos" else f"{value:.4f}" if value < 1 else f"{value:.2f}"
+    )
     gap = "" if unit in ("", "°", "photos") else " "
     return f"{digits}{gap}{'' if unit == 'photos' else unit}"
 
 
 def _behind(title: str, runs: Mapping[Run, Kept]) -> list[Part]:
     """Every table and picture of some runs."""
-    parts: list[Part] = [Heading(f"{title}: all that was measured")] if runs else []
+    parts: list[Part] = [Heading(title)] if runs else []
     for run, kept in runs.items():
-        parts.append(Heading(str(run), 3))
+        parts += [Heading(str(run), 3)] if kept.tables else []
         for table in kept.tables:
             parts += of_table(table)
-        parts += [Picture(path) for path in kept.pictures]
+        parts += [Picture(path, f"{run}: {path.stem}") for path in kept.pictures]
     return parts
 
 

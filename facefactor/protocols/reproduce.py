@@ -179,7 +179,9 @@ class _Plan:
             for weights in self._of(row)
         ]
         mine = [weights for weights in self.weights if weights.title == self.method]
-        wanted += [run for extra in paper.extras for each in mine for run in self._more(each, extra)]
+        wanted += [
+            run for extra in paper.extras for each in mine for run in self._more(each, extra)
+        ]
         return list(dict.fromkeys(wanted))
 
     def line(self, row: Row, runs: Mapping[Run, Kept], failed: Mapping[Run, str]) -> Line:

@@ -28,15 +28,11 @@ PAPER = Paper(
     (
         *of_others(_TABLE_1[0], {"FSN": 67.60, "ALT": 69.85}),
         *of_others(_TABLE_1[0], {"LBP": 37.89, "HoG": 45.47}, _DESCRIPTORS),
-        *of_others(
-            _TABLE_1[0], {"FAb-Net": 46.98, "TCAE": 45.05, "BMVC'20": 47.61, "MoCo": 47.24}
-        ),
+        *of_others(_TABLE_1[0], {"FAb-Net": 46.98, "TCAE": 45.05, "BMVC'20": 47.61, "MoCo": 47.24}),
         _expression(_TABLE_1[0], "fer2013", 48.76, 3589),
         *of_others(_TABLE_1[1], {"FSN": 81.10, "ALT": 84.50}),
         *of_others(_TABLE_1[1], {"LBP": 52.17, "HoG": 63.53}, _DESCRIPTORS),
-        *of_others(
-            _TABLE_1[1], {"FAb-Net": 66.72, "TCAE": 65.32, "BMVC'20": 58.86, "MoCo": 68.32}
-        ),
+        *of_others(_TABLE_1[1], {"FAb-Net": 66.72, "TCAE": 65.32, "BMVC'20": 58.86, "MoCo": 68.32}),
         _expression(_TABLE_1[1], "rafdb", 71.01, 3068),
         *of_others(
             "Table 2, AFLW2000, mean of yaw, pitch and roll",

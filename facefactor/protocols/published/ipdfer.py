@@ -36,7 +36,9 @@ def _best_and_mean(
 def _by_yaw(metric: str, n: int, values: dict[str, float]) -> tuple[Row, ...]:
     answer = Answer("recognition-by-yaw", metric, "rafdb")
     return tuple(
-        Row("Table 8, RAF-DB by head yaw", f"{_NAMES[of]}, {metric}", value, "%", of, (answer,), n=n)
+        Row(
+            "Table 8, RAF-DB by head yaw", f"{_NAMES[of]}, {metric}", value, "%", of, (answer,), n=n
+        )
         for of, value in values.items()
     )
 

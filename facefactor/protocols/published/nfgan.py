@@ -6,7 +6,9 @@ from facefactor.protocols.published.rows import Answer, Extra, Paper, Row, of_ot
 
 _ALONE = "2B(N+M)Softmax"
 _CK48 = "CK+48, the last three frames of each clip at 48 pixels, in place of CK+"
-_FIGURE_4 = "another recogniser, with another threshold, on other photos than the paper's collection"
+_FIGURE_4 = (
+    "another recogniser, with another threshold, on other photos than the paper's collection"
+)
 
 
 def _folds(table: str, readers: tuple[str, ...], name: str, model: str, value: float) -> Row:
