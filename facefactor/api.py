@@ -862,7 +862,7 @@ def reproduce(
         data: "reader=folder" each.
         models: weights of the method or its variants, in place of the packaged ones.
         output: folder for `results.json`, `results.md` and `results.html`, pictures inside.
-        page: a Markdown file for the same without pictures.
+        page: a Markdown file for the same without pictures; its figures lie beside it as .json.
         fresh: measure anew what is kept.
 
     Raises:

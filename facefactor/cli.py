@@ -86,7 +86,8 @@ Reports = Annotated[
     typer.Option("--output", "-o", help="A folder for results.json, results.md and results.html."),
 ]
 Page = Annotated[
-    Path | None, typer.Option("--page", help="Also this Markdown file, without pictures.")
+    Path | None,
+    typer.Option("--page", help="Also a Markdown file, without pictures, and its .json."),
 ]
 Rendered = Annotated[
     Path | None, typer.Option("--morphable", help="A morphable model's .npz, for rendered faces.")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from facefactor.evaluation.tables import Score
 
+_BATCH = 32  # pictures at once
 _BEST_PSNR = 100.0  # dB: of equal pictures; those of bytes that differ at all are below 97
 
 
@@ -22,10 +23,13 @@ def ssim(images: Tensor, faces: Tensor) -> Tensor:
     """Structural similarity (Wang et al., 2004; 11 pixels, deviation 1.5), (N,), at most 1."""
     from torchmetrics.functional.image import structural_similarity_index_measure  # slow
 
-    found = structural_similarity_index_measure(
-        images.double(), faces.double(), data_range=1.0, reduction="none"
-    )
-    return torch.as_tensor(found).reshape(-1)
+    parts = [
+        structural_similarity_index_measure(image, face, data_range=1.0, reduction="none")
+        for image, face in zip(
+            images.float().split(_BATCH), faces.float().split(_BATCH), strict=True
+        )
+    ]
+    return torch.cat([torch.as_tensor(part).reshape(-1) for part in parts]).double()
 
 
 def likeness_scores(images: Tensor, faces: Tensor, label: str) -> tuple[Score, Score]:

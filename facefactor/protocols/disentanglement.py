@@ -1,4 +1,4 @@
-"""The matrix of factors and codes: what each code tells of each factor, and what that amounts to."""
+"""The matrix of factors and codes: what each code tells of each factor, what that adds up to."""
 
 from __future__ import annotations
 

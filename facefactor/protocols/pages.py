@@ -73,7 +73,8 @@ def to_html(title: str, parts: Sequence[Part]) -> str:
     body = "\n".join(_html(part) for part in parts if _has_content(part))
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    return f'<!doctype html>\n<html lang="en"><head>{head}{view}</head><body>\n{body}\n</body></html>\n'
+    top = f'<!doctype html>\n<html lang="en"><head>{head}{view}</head>'
+    return f"{top}<body>\n{body}\n</body></html>\n"
 
 
 def number(value: float | None, unit: str = "", spread: float | None = None) -> str:

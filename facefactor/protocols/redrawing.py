@@ -187,7 +187,11 @@ def _moved(model: Any, own: Factors, other: Factors, name: FactorName, share: fl
     if name == "pose" and editing.has_rotation(model.spec):
         goal = nearest_rotation(other["pose"].reshape(-1, 3, 3))
         return editing.turn(own, goal, model.spec, share)
-    return editing.move_towards(own, name, other[name], share, model.spec)
+    moved = editing.move_towards(own, name, other[name], share, model.spec)
+    # Between two people there is no photo to take what the factor owns from, as in `interpolate`.
+    owned = model.spec.factors[name].owns
+    kept = {entry: value for entry, value in moved.residual.items() if entry not in owned}
+    return Factors(moved.codes, kept)
 
 
 def _kept(

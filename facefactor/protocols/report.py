@@ -58,10 +58,9 @@ class Report:
 
     def write(self, folder: Path) -> list[Path]:
         """`results.json`, `results.md` and `results.html` in a folder; WriteError names a file."""
-        text = json.dumps(self.data, indent=2, ensure_ascii=False, allow_nan=False)
         whole = [Heading(self.title, 1), *self.parts, *self.more]
         written = {
-            "results.json": text + "\n",
+            "results.json": self._json(),
             "results.md": to_markdown(whole) + "\n",
             "results.html": to_html(self.title, whole),
         }
@@ -70,10 +69,14 @@ class Report:
         return [folder / name for name in written]
 
     def write_page(self, file: Path) -> Path:
-        """The Markdown alone, as a page of its own."""
+        """The Markdown alone, as a page of its own, and its figures as JSON beside it."""
         whole = [Heading(self.title, 1), *self.parts, *self.more]
+        _write(file.with_suffix(".json"), self._json())
         _write(file, to_markdown(whole) + "\n")
         return file
+
+    def _json(self) -> str:
+        return json.dumps(self.data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def report_of(

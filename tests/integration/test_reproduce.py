@@ -112,6 +112,7 @@ def test_what_is_written(found):
     assert told == json.loads(json.dumps(report.to_dict()))
     page = (home / "page.md").read_text()
     assert page == (home / "out" / "results.md").read_text()
+    assert json.loads((home / "page.json").read_text()) == told
     assert page.startswith("# ipdfer: the paper's figures and ours\n")
     assert "Written by `facefactor reproduce ipdfer -d rafdb=FOLDER --model FILE" in page
     assert "expression recognition on rafdb: always" in page  # the floor stands beside

@@ -1,5 +1,6 @@
 """A protocol run is measured once, and again where anything that decides it changed."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -52,6 +53,12 @@ def asked(monkeypatch):
 
 def test_a_table_comes_back_from_json_as_it_was():
     assert table_from_dict(json.loads(json.dumps(TABLE.to_dict()))) == TABLE
+
+
+def test_what_is_not_a_number_has_no_value():
+    odd = dataclasses.replace(TABLE, scores=(Score("angle", float("nan"), "°"),))
+    back = table_from_dict(json.loads(json.dumps(odd.to_dict())))
+    assert back.scores == (Score("angle", None, "°"),)
 
 
 def test_measured_once(run, asked, tmp_path):
