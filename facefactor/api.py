@@ -75,6 +75,7 @@ from facefactor.photo_edits import (
     read_faces,
 )
 from facefactor.protocols import CACHE, evaluate
+from facefactor.protocols.compare import COMPARED
 from facefactor.protocols.compare import compare as compare_models
 from facefactor.protocols.published import PAPERS
 from facefactor.protocols.report import Report, report_of
@@ -887,7 +888,8 @@ def reproduce(
         for name in ([method] if method else PAPERS)
     ]
     comparison = None
-    if method is None and (folders or morphable) and (there := _packaged_methods()):
+    there = [] if method else [each.stem for each in packaged_weights() if each.stem in PAPERS]
+    if there and (file or set(folders) & set(COMPARED)):
         comparison = compare_models(there, folders, file, seed, cache, fresh, progress)
     command = f"facefactor reproduce {method or '--all'}" + _asked(folders, morphable)
     title = f"{method}: the paper's figures and ours" if method else "Results"
@@ -917,11 +919,6 @@ def compare(
     found = compare_models(models, folders, file, seed, cache, fresh, progress)
     command = f"facefactor compare {' '.join(models)}" + _asked(folders, morphable)
     return _written(report_of("Methods side by side", command, (), found), output, page)
-
-
-def _packaged_methods() -> list[str]:
-    """The five methods whose weights come with the package."""
-    return [file.stem for file in packaged_weights() if file.stem in PAPERS]
 
 
 def _asked(folders: Mapping[str, Path], morphable: str | Path | None) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from facefactor.checkpoints import read_header, weights_file
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.tables import ResultTable
-from facefactor.factors import ModelSpec
+from facefactor.factors import FactorName, ModelSpec
 from facefactor.protocols.kept import Kept, Run
 from facefactor.protocols.pages import Grid, Heading, Part, Text, number
 from facefactor.protocols.probed import PROBED
@@ -19,6 +19,7 @@ from facefactor.protocols.reproduce import Progress, Weights, check_readers, mea
 from facefactor.protocols.subject import CACHE, model_title
 
 _NEUTRALS = ("celeba", "lfw")
+COMPARED = tuple(dict.fromkeys((*PROBED, *REDRAWN, *_NEUTRALS)))  # readers
 _FLOORS = ("untrained codes", "pixels")
 _ABOUT_MATRIX = (
     "Each attribute told from each code: mean accuracy of classes by a linear probe / by an MLP, "
@@ -66,16 +67,15 @@ def compare(
         folders: reader -> folder.
 
     Raises:
-        FaceFactorError: no models, one named twice, an unknown reader, or no data.
+        FaceFactorError: no models, one named twice, an unknown reader, or no data of `COMPARED`.
     """
     check_readers(folders)
     if len(set(models)) != len(models) or not models:
         raise FaceFactorError("name the models to compare, each once")
-    if not folders and morphable is None:
-        known = ", ".join(dict.fromkeys((*PROBED, *REDRAWN)))
+    if not set(folders) & set(COMPARED) and morphable is None:
         raise FaceFactorError(
-            f"faces to compare on are needed: a data set ({known}) as -d NAME=FOLDER, or a "
-            "morphable model to render them from (--morphable FILE)"
+            f"faces to compare on are needed: a data set ({', '.join(COMPARED)}) as -d "
+            "NAME=FOLDER, or a morphable model to render them from (--morphable FILE)"
         )
     weights, specs = [], {}
     for model in models:
@@ -176,8 +176,9 @@ def _setting(tables: Sequence[ResultTable]) -> list[Part]:
 def _matrices(found: Comparison, tables: Sequence[tuple[str, ResultTable]]) -> list[Part]:
     """Two grids: accuracy by both probes, and above chance by the MLP."""
     models = {column: model for model, column in _columns(found).items()}
-    codes = list(dict.fromkeys(name for spec in found.specs.values() for name in spec.factors))
-    head = ["attribute", "model", *map(str, codes), "all codes", *_FLOORS]
+    separated = {name for spec in found.specs.values() for name in spec.factors}
+    codes = [str(name) for name in get_args(FactorName) if name in separated]
+    head = ["attribute", "model", *codes, "all codes", *_FLOORS]
     accuracy, above = [[*head, "chance"]], [head]
     attributes = dict.fromkeys(
         score.metric.removesuffix(", chance")
@@ -193,7 +194,7 @@ def _matrices(found: Comparison, tables: Sequence[tuple[str, ResultTable]]) -> l
             spec = found.specs[models[column]]
             both, scaled = [], []
             for code in (*codes, "all codes", *_FLOORS):
-                mark = "*" if _is_to_hold(spec, str(code), attribute) else ""
+                mark = "*" if _is_to_hold(spec, code, attribute) else ""
                 name = f"{attribute} from {code}"
                 linear, mlp = (values.get(f"{name}, {probe}") for probe in ("linear", "MLP"))
                 scale = values.get(f"{name}, MLP, above chance")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ REDRAWN = ("celeba", "kdef", "ckplus", "ckplus48", "cropped-yale", "lfw")
 _FACES = 160
 _BATCH = 32
 _SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # places on a path
-_TIMES = 9  # a speed is the median of so many
+_TIMES = 5  # a speed is the median of so many
 
 Embeddings = Mapping[str, Tensor]  # recogniser -> (N, D)
 Recognisers = Mapping[str, Recogniser]
@@ -93,7 +94,7 @@ def redrawing(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findi
 def speed(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
     """Milliseconds a face, one by one and 32 together, of encoding and of drawing; and the size.
 
-    Medians of nine times, of random pictures. They are of this machine and what else it does.
+    Medians of five times, of random pictures. They are of this machine and what else it does.
     """
     spec, model = subject.header.spec, subject.model
     random = torch.Generator().manual_seed(seed)
@@ -136,15 +137,19 @@ def _drawn_scores(
     if hasattr(model, "normalise"):
         normalised = normalise_all(model.normalise, faces)
         return tuple(_kept(subject, normalised, photos, recognisers, "normalised"))
-    redrawn = _in_batches(lambda part: model.decode(model.encode(part)), faces)
+    names = tuple(subject.header.spec.factors)
+    drawings = [
+        _drawings(model, *part, names)
+        for part in zip(faces.split(_BATCH), faces.roll(-1, 0).split(_BATCH), strict=True)
+    ]
+    redrawn = torch.cat([each.redrawn for each in drawings])
     scores = [
         *likeness_scores(redrawn, faces, "redrawn"),
         *_kept(subject, redrawn, photos, recognisers, "redrawn"),
     ]
-    others = faces.roll(-1, 0)
-    for name in subject.header.spec.factors:
-        path = _paths(model, faces, others, name)
-        back = _back(model, faces, others, name)
+    for name in names:
+        back = torch.cat([each.back[name] for each in drawings])
+        path = torch.cat([each.paths[name] for each in drawings], dim=1)
         scores += likeness_scores(back, faces, f"{name} exchanged and back")
         scores += path_scores(path, name)
         if name != "identity":
@@ -152,35 +157,29 @@ def _drawn_scores(
     return tuple(scores)
 
 
-def _in_batches(draw: Any, *faces: Tensor) -> Tensor:
-    """(N, 3, S, S) in [0, 1] of faces, or of faces and others."""
-    parts = zip(*(torch.split(each, _BATCH) for each in faces), strict=True)
-    return torch.cat([draw(*part).float().clamp(0, 1) for part in parts])
+@dataclass(frozen=True, eq=False)
+class _Drawings:
+    """What a model draws of N faces, each (N, 3, S, S) in [0, 1]."""
+
+    redrawn: Tensor
+    back: Mapping[FactorName, Tensor]  # a factor exchanged, encoded again, and the own put back
+    paths: Mapping[FactorName, Tensor]  # (K, N, 3, S, S) from the own code to the other's
 
 
-def _back(model: Any, faces: Tensor, others: Tensor, name: FactorName) -> Tensor:
-    """The other face's factor put in, the drawing encoded again, and the own factor put back."""
+def _drawings(model: Any, faces: Tensor, others: Tensor, names: Sequence[FactorName]) -> _Drawings:
+    own, source = model.encode(faces), model.encode(others)
 
-    def draw(part: Tensor, other: Tensor) -> Tensor:
-        own, source = model.encode(part), model.encode(other)
-        edited = model.decode(editing.transfer(own, source, [name], model.spec)).clamp(0, 1)
-        again: Tensor = model.decode(
-            editing.transfer(model.encode(edited), own, [name], model.spec)
-        )
-        return again
+    def draw(codes: Factors) -> Tensor:
+        drawn: Tensor = model.decode(codes).float().clamp(0, 1)
+        return drawn
 
-    return _in_batches(draw, faces, others)
-
-
-def _paths(model: Any, faces: Tensor, others: Tensor, name: FactorName) -> Tensor:
-    """(K, N, 3, S, S): from each face's own code to the other's, all else kept."""
-
-    def at(share: float) -> Any:
-        return lambda part, other: model.decode(
-            _moved(model, model.encode(part), model.encode(other), name, share)
-        )
-
-    return torch.stack([_in_batches(at(share), faces, others) for share in _SHARES])
+    back, paths = {}, {}
+    for name in names:
+        edited = draw(editing.transfer(own, source, [name], model.spec))
+        back[name] = draw(editing.transfer(model.encode(edited), own, [name], model.spec))
+        moved = [draw(_moved(model, own, source, name, share)) for share in _SHARES]
+        paths[name] = torch.stack(moved)
+    return _Drawings(draw(own), back, paths)
 
 
 def _moved(model: Any, own: Factors, other: Factors, name: FactorName, share: float) -> Factors:
@@ -223,8 +222,8 @@ def _megabytes(model: torch.nn.Module) -> float:
 
 def _milliseconds(call: Any) -> float:
     taken: list[float] = []
-    for _ in range(_TIMES + 2):  # the first two warm up
+    for _ in range(_TIMES + 1):  # the first warms up
         begun = time.perf_counter()
         call()
         taken.append(1000 * (time.perf_counter() - begun))
-    return statistics.median(taken[2:])
+    return statistics.median(taken[1:])

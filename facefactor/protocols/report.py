@@ -163,7 +163,7 @@ def _grouped(lines: Sequence[Line], what: str) -> list[list[str]]:
     for line in lines:
         text = f"{line.row.name} ({_bare(line.row.value, line.row.unit)})"
         groups.setdefault((line.row.table, line.note), []).append(text)
-    rows = [[table, ", ".join(names), note] for (table, note), names in groups.items()]
+    rows = [[table, "; ".join(names), note] for (table, note), names in groups.items()]
     return [["table", "rows (the paper's figure)", what], *rows]
 
 

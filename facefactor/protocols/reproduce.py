@@ -127,7 +127,7 @@ def reproduce(
         raise FaceFactorError(f"no paper of {method!r}; there are {', '.join(PAPERS)}")
     check_readers(folders)
     weights = [_weights(model, method) for model in models or _packaged(method)]
-    plan = _Plan(method, weights, folders, morphable)
+    plan = _Plan(method, weights, folders, morphable, seed)
     runs, failed = measure_all(plan.runs(), seed, cache, fresh, progress)
     paper = PAPERS[method]
     lines = tuple(plan.line(row, runs, failed) for row in paper.rows)
@@ -169,6 +169,7 @@ class _Plan:
     weights: Sequence[Weights]
     folders: Mapping[str, Path]
     morphable: Path | None
+    seed: int
 
     def runs(self) -> list[Run]:
         paper = PAPERS[self.method]
@@ -202,7 +203,7 @@ class _Plan:
             found += [(each, *hit) for one in same_run if (hit := _find(one, each, runs[run]))][:1]
         if not found:
             return Line(row, note=f"{answers[0].protocol} gave no such figure for these weights")
-        return _line(row, found)
+        return _line(row, found, self.seed)
 
     def _of(self, row: Row) -> list[Weights]:
         return [weights for weights in self.weights if weights.title == row.of]
@@ -248,7 +249,7 @@ def _find(answer: Answer, weights: Weights, kept: Kept) -> tuple[Answer, ResultT
     return None
 
 
-def _line(row: Row, found: Sequence[tuple[Weights, Answer, ResultTable, Score]]) -> Line:
+def _line(row: Row, found: Sequence[tuple[Weights, Answer, ResultTable, Score]], seed: int) -> Line:
     """Ours, of one or several weights that differ in the seed of training."""
     values = [score.value for *_, score in found if score.value is not None]
     _, answer, table, score = found[0]
@@ -264,7 +265,7 @@ def _line(row: Row, found: Sequence[tuple[Weights, Answer, ResultTable, Score]])
         ours=max(values) if row.over == "best" else statistics.mean(values),
         spread=statistics.stdev(values) if len(values) > 1 else score.spread,
         n=n,
-        seed=table.seed,
+        seed=seed,
         split_hash=table.split_hash,
         instruments=table.instruments,
         weights=tuple(weights.sha256[:12] for weights, *_ in found),

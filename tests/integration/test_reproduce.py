@@ -14,7 +14,7 @@ from facefactor.evaluation.tables import ResultTable, Score
 from facefactor.methods.ipdfer.recipe import PRESETS, build
 from facefactor.protocols import kept
 from facefactor.protocols.kept import Kept
-from facefactor.protocols.published import Answer, Row
+from facefactor.protocols.published import PAPERS, Answer, Row
 from facefactor.protocols.reproduce import Weights, _find, _line, reproduce
 from tests.made_folders import write_rafdb
 
@@ -196,7 +196,7 @@ def test_a_difference_is_of_the_same_thing(n, differs, difference):
     row = Row("Table 3", "IPD-FER", 88.5, of="ipdfer", answers=(ANSWER,), n=3068)
     answer = dataclasses.replace(ANSWER, differs=differs)
     own = table(80.0, n)
-    line = _line(row, [(WEIGHTS, answer, own, own.scores[0])])
+    line = _line(row, [(WEIGHTS, answer, own, own.scores[0])], 0)
     assert line.difference == difference and line.ours == 80.0
     assert differs in line.note
 
@@ -204,10 +204,11 @@ def test_a_difference_is_of_the_same_thing(n, differs, difference):
 def test_several_seeds():
     row = Row("Table 3", "IPD-FER, best of four seeds", 88.89, of="ipdfer", answers=(ANSWER,))
     found = [(WEIGHTS, ANSWER, one, one.scores[0]) for one in (table(80.0), table(83.0))]
-    mean, best = (_line(dataclasses.replace(row, over=over), found) for over in ("mean", "best"))
+    mean, best = (_line(dataclasses.replace(row, over=over), found, 5) for over in ("mean", "best"))
     assert (mean.ours, best.ours) == (81.5, 83.0)
     assert mean.spread == pytest.approx(3 / 2**0.5) and mean.note == "2 seeds of training"
-    alone = _line(row, found[:1])
+    assert mean.seed == 5
+    alone = _line(row, found[:1], 0)
     assert alone.note == "1 seed of training" and alone.spread is None
 
 
@@ -226,3 +227,14 @@ def test_the_first_data_set_at_hand_answers(tmp_path, monkeypatch):
     line = next(line for line in found.lines if line.row.value == 83.85)
     assert asked == [("predictability", ["celeba"])]
     assert line.ours == 50.0 and line.difference is None and "Multi-PIE" in line.note
+
+
+def test_all_methods_on_one_page(tmp_path):
+    """Without data every paper says what it needs; with none of its weights, that too."""
+    report = api.reproduce(cache=tmp_path)
+    assert report.exit_code == 1 and "comparison" not in report.data
+    assert [paper["method"] for paper in report.data["papers"]] == list(PAPERS)
+    text = report.to_markdown()
+    assert "Written by `facefactor reproduce --all`" in text
+    assert "-d rafdb=FOLDER" in text and "--morphable ict.npz" in text
+    assert text.count("\n## ") == len(PAPERS)
