@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -212,7 +213,7 @@ def test_rendered_faces_are_the_same_for_every_crop(models, tmp_path, monkeypatc
     monkeypatch.setattr(probed, "_TIMES", 1)
     write_morphable(tmp_path / "egg.npz", talking_egg())
     first, second = (
-        rendered_faces(Subject(model, tmp_path, tmp_path / "egg.npz"), 0) for model in models
+        rendered_faces(Subject(Path(model), tmp_path, tmp_path / "egg.npz"), 0) for model in models
     )
     assert first.split_hash == second.split_hash
     assert first.faces.shape == (16, 112, 112, 3) and second.faces.shape == (16, 64, 64, 3)
@@ -259,7 +260,7 @@ def test_of_celeba_only_held_out_people_are_shown(models, tmp_path):
         Image.fromarray(photo).save(tmp_path / "celeba" / "images" / name)
         lines.append(f"{name} {number // 4}")
     write(tmp_path / "celeba" / "identity.txt", "\n".join(lines) + "\n")
-    known = photographed_faces(Subject(models[0], tmp_path), "celeba", tmp_path / "celeba", 0)
+    known = photographed_faces(Subject(Path(models[0]), tmp_path), "celeba", tmp_path / "celeba", 0)
     _, held_out = hold_out_people([FaceRecord(tmp_path, str(n)) for n in range(people)])
     assert set(known.people) == {record.subject for record in held_out}
     assert set(known.labels["identity"]) == set(known.people)
@@ -267,7 +268,7 @@ def test_of_celeba_only_held_out_people_are_shown(models, tmp_path):
 
 
 def test_who_is_to_hold_what(models, tmp_path):
-    alone, ant = (Subject(model, tmp_path) for model in models)
+    alone, ant = (Subject(Path(model), tmp_path) for model in models)
     assert holders(alone, "pose") == ["pose"] and holders(alone, "illumination") == []
     assert holders(ant, "illumination") == ["illumination"]
     cycle = Subject(checkpoints.weights_file("facecycle"), tmp_path)
