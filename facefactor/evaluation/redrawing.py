@@ -26,7 +26,7 @@ def ssim(images: Tensor, faces: Tensor) -> Tensor:
     parts = [
         structural_similarity_index_measure(image, face, data_range=1.0, reduction="none")
         for image, face in zip(
-            images.float().split(_BATCH), faces.float().split(_BATCH), strict=True
+            torch.split(images.float(), _BATCH), torch.split(faces.float(), _BATCH), strict=True
         )
     ]
     return torch.cat([torch.as_tensor(part).reshape(-1) for part in parts]).double()

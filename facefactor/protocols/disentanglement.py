@@ -143,7 +143,8 @@ def _summary(
 ) -> list[Score]:
     attributes = list(dict.fromkeys(attribute for attribute, _, _ in matrix))
     factors = [str(name) for name in subject.header.spec.factors]
-    own, foreign = [], []
+    own: list[float] = []
+    foreign: list[float] = []
     for attribute in attributes:
         inside = holders(subject, attribute)
         for code in factors if inside else ():

@@ -100,7 +100,7 @@ def measure(run: Run, seed: int, cache: Path, fresh: bool = False) -> Kept:
 def table_from_dict(values: Mapping[str, Any]) -> ResultTable:
     """A table as `ResultTable.to_dict` and JSON left it; what is NaN there has no value."""
     confusion = values["confusion"]
-    scores = [
+    scores: list[dict[str, Any]] = [
         {name: None if value != value else value for name, value in score.items()}
         for score in values["scores"]
     ]

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -79,13 +80,15 @@ def photographed_faces(subject: Subject, name: str, folder: Path, seed: int) -> 
     }
     people = found.people()
     if people is not None:
-        labels = {"identity": _some_people(records, seed)} | {
-            attribute: own for attribute, own in labels.items() if attribute != "identity"
-        }
+        labels["identity"] = _some_people(records, seed)
     return ProbedFaces(
         title=found.title,
         faces=np.asarray(found.cut.faces)[rows],
-        labels={attribute: own for attribute, own in labels.items() if len(set(own) - {None}) > 1},
+        labels={
+            attribute: labels[attribute]
+            for attribute in get_args(FactorName)
+            if len(set(labels.get(attribute, ())) - {None}) > 1
+        },
         people=None if people is None else [people[row] for row in rows],
         clips=[record.clip or str(record.path) for record in records],
         split_hash=split_hash(records),

@@ -140,7 +140,9 @@ def _drawn_scores(
     names = tuple(subject.header.spec.factors)
     drawings = [
         _drawings(model, *part, names)
-        for part in zip(faces.split(_BATCH), faces.roll(-1, 0).split(_BATCH), strict=True)
+        for part in zip(
+            torch.split(faces, _BATCH), torch.split(faces.roll(-1, 0), _BATCH), strict=True
+        )
     ]
     redrawn = torch.cat([each.redrawn for each in drawings])
     scores = [
