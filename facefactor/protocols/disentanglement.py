@@ -20,6 +20,7 @@ from facefactor.evaluation.disentanglement import (
     importances,
     mig,
     tell,
+    turned,
 )
 from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
 from facefactor.evaluation.pictures import matrix_picture
@@ -44,7 +45,8 @@ def disentanglement(subject: Subject, folders: Mapping[str, Path], seed: int) ->
     Floors beside the codes: all codes of the model untrained, and pixel PCA. "Informativeness" is
     how well the code that is to hold a factor tells it, "leakage" how well the others do, both by
     the MLP, above chance, in %, means over factors. An attribute that no code is to hold (FaceCycle
-    and light) counts for neither, but stands in the matrix.
+    and light) counts for neither, but stands in the matrix. DCI and MIG of single numbers mean
+    something as far as they are above those of the same codes turned at random, which stand beside.
 
     Raises:
         FaceFactorError: no data set that is probed, and no morphable model.
@@ -76,7 +78,7 @@ def disentanglement(subject: Subject, folders: Mapping[str, Path], seed: int) ->
                 instruments=known.instruments,
             )
         )
-        pictures[f"told-{key}.png"] = _picture(subject, known, matrix)
+        pictures[f"told-{key}.png"] = _picture(subject, key, matrix)
     return Findings(tables, pictures)
 
 
@@ -161,9 +163,13 @@ def _summary(
     labels, rows = _all_known(known, attributes)
     if len(attributes) > 1 and len(rows) >= _ALL_KNOWN:
         numbers = codes[ALL][torch.from_numpy(rows)]
-        scores += _dci_scores(importances(numbers, labels, seed), "single numbers")
-        gaps = mig(numbers, labels)
-        scores.append(_mean("MIG", [100 * gap for gap in gaps.values()]))
+        for of, each in (
+            ("single numbers", numbers),
+            ("single numbers of codes turned at random", turned(numbers, seed)),
+        ):
+            scores += _dci_scores(importances(each, labels, seed), of)
+            gaps = mig(each, labels)
+            scores.append(_mean(f"MIG, {of}", [100 * gap for gap in gaps.values()]))
     return scores
 
 
@@ -193,7 +199,7 @@ def _mean(metric: str, values: list[float]) -> Score:
     return Score(metric, float(np.mean(values)) if values else None, "%")
 
 
-def _picture(subject: Subject, known: ProbedFaces, matrix: Matrix) -> NDArray[np.uint8]:
+def _picture(subject: Subject, key: str, matrix: Matrix) -> NDArray[np.uint8]:
     attributes = list(dict.fromkeys(attribute for attribute, _, _ in matrix))
     rows = list(dict.fromkeys(code for _, code, _ in matrix))
     values = [[100 * matrix[a, code, "MLP"].above_chance for a in attributes] for code in rows]
@@ -202,5 +208,5 @@ def _picture(subject: Subject, known: ProbedFaces, matrix: Matrix) -> NDArray[np
         for place, attribute in enumerate(attributes)
         for code in holders(subject, attribute)
     }
-    title = f"{subject.name}, {known.title}: told by an MLP, 0 is chance; framed: its own code"
+    title = f"{subject.name}, {key}: MLP, above chance"
     return matrix_picture(values, rows, list(map(str, attributes)), framed, title)

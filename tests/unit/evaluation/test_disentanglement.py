@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from facefactor.evaluation.disentanglement import PROBES, dci, importances, mig, tell
+from facefactor.evaluation.disentanglement import PROBES, dci, importances, mig, tell, turned
 
 FACES = 480
 RANDOM = np.random.default_rng(0)
@@ -136,6 +136,30 @@ def test_dci_of_the_four_kinds_of_codes():
     assert max(useless) < 0.1  # even importance
     assert duplicated[0] > 0.9 and duplicated[1] < 0.6  # still one factor each; two codes for one
     assert max(leaking) < 0.5 < min(ideal)
+
+
+def test_many_numbers_look_disentangled_by_themselves_and_the_floor_says_so():
+    """Two factors in every one of 48 numbers, beside two factors in two numbers and 46 of noise."""
+    mixed = np.hstack([one_hot("identity"), one_hot("expression")]) @ RANDOM.normal(size=(16, 48))
+    apart = np.hstack([IDEAL, noise(46)])
+    mixed_score, mixed_floor = (
+        dci(importances(codes, FACTORS))[0] for codes in (mixed, turned(mixed))
+    )
+    apart_score, apart_floor = (
+        dci(importances(codes, FACTORS))[0] for codes in (apart, turned(apart))
+    )
+    assert abs(mixed_score - mixed_floor) < 0.12
+    assert apart_score > apart_floor + 0.3
+
+
+def test_turning_keeps_what_is_told_and_all_distances():
+    codes = one_hot("identity")
+    again = turned(codes, 1)
+    scaled = (codes - codes.mean(axis=0)) / codes.std(axis=0)
+    assert np.linalg.norm(again, axis=1) == pytest.approx(np.linalg.norm(scaled, axis=1))
+    assert not np.allclose(again, scaled)
+    assert tell(again, FACTORS["identity"], TEST, "linear").above_chance > 0.99
+    assert (turned(codes, 1) == again).all() and not np.allclose(turned(codes, 2), again)
 
 
 def test_importances_are_shares_and_of_the_right_code():
