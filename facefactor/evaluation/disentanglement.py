@@ -124,7 +124,7 @@ def turned(codes: ArrayLike | Tensor, seed: int = 0) -> NDArray[np.float64]:
     All that could be told still can be, but no number is any factor's own: what single numbers of
     these codes score is the floor under any claim that axes mean something.
     """
-    values = _checked(codes, range(len(codes)))
+    values = _numbers(codes)
     axes, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((values.shape[1],) * 2))
     return np.asarray(StandardScaler().fit_transform(values) @ axes)
 
@@ -198,13 +198,18 @@ def _classifier(probe: Probe, seed: int) -> Any:
     return MLPClassifier((_HIDDEN,), alpha=_DECAY, max_iter=100, random_state=seed)
 
 
-def _checked(codes: ArrayLike | Tensor, labels: Sequence[object]) -> NDArray[np.float64]:
+def _checked(codes: ArrayLike | Tensor, labels: Sequence[str]) -> NDArray[np.float64]:
+    values = _numbers(codes)
+    if len(values) != len(labels):
+        raise ValueError(f"{len(values)} codes, but {len(labels)} labels")
+    return values
+
+
+def _numbers(codes: ArrayLike | Tensor) -> NDArray[np.float64]:
     array = codes.detach().cpu().numpy() if isinstance(codes, Tensor) else codes
     values = np.asarray(array, dtype=np.float64)
     if values.ndim != 2 or not values.size:
         raise ValueError(f"codes must be (N, D), got shape {values.shape}")
-    if len(values) != len(labels):
-        raise ValueError(f"{len(values)} codes, but {len(labels)} labels")
     if not np.isfinite(values).all():
         raise ValueError("codes hold NaN or infinity")
     return values

@@ -18,16 +18,16 @@ TEST = RANDOM.random(FACES) < 1 / 3
 def one_number(name):
     """Which class it is, as a number with a little noise, (N, 1)."""
     numbers = [float(label.split()[1]) for label in FACTORS[name]]
-    return np.array(numbers)[:, None] + 0.01 * RANDOM.standard_normal((FACES, 1))
+    return np.array(numbers)[:, None] + 0.01 * noise(1, seed=2)
 
 
 def one_hot(name, columns=8):
     numbers = [int(label.split()[1]) for label in FACTORS[name]]
-    return np.eye(columns)[numbers] + 0.05 * RANDOM.standard_normal((FACES, columns))
+    return np.eye(columns)[numbers] + 0.05 * noise(columns, seed=3)
 
 
-def noise(columns):
-    return RANDOM.standard_normal((FACES, columns))
+def noise(columns, seed=1):
+    return np.random.default_rng(seed).standard_normal((FACES, columns))
 
 
 IDEAL = np.hstack([one_number("identity"), one_number("expression")])
@@ -140,7 +140,7 @@ def test_dci_of_the_four_kinds_of_codes():
 
 def test_many_numbers_look_disentangled_by_themselves_and_the_floor_says_so():
     """Two factors in every one of 48 numbers, beside two factors in two numbers and 46 of noise."""
-    mixed = np.hstack([one_hot("identity"), one_hot("expression")]) @ RANDOM.normal(size=(16, 48))
+    mixed = np.hstack([one_hot("identity"), one_hot("expression")]) @ noise(48)[:16]
     apart = np.hstack([IDEAL, noise(46)])
     mixed_score, mixed_floor = (
         dci(importances(codes, FACTORS))[0] for codes in (mixed, turned(mixed))
