@@ -29,6 +29,7 @@ _HIDDEN = 128  # units of the MLP's one hidden layer
 _PENALTY = 0.1  # C of the softmax regression, on standardised codes: many more numbers than faces
 _DECAY = 1.0  # of the MLP, for the same reason
 _TREES = 30
+_TRIED = 256  # numbers of a code that a split chooses from; all would take a minute a factor
 _BINS = 20  # of a number of a code, equally wide
 
 
@@ -110,7 +111,8 @@ def importances(
             continue
         trees = ExtraTreesClassifier(
             _TREES,
-            max_features=None,  # or a split that must be made on noise counts as one that helps
+            # Many: a split that must be made on noise counts as one that helps.
+            max_features=min(values.shape[1], _TRIED),
             class_weight="balanced",
             random_state=seed,
         )
