@@ -96,13 +96,10 @@ def check_separates(model: FaceModel, name: FactorName) -> None:
     """Raise FactorError, naming the methods that have it, when the model has no factor `name`."""
     if name in model.spec.factors:
         return
-    spec, others = model.spec, _methods_that(lambda other: name in other.spec.factors)
-    covering = [other for other, factor in spec.factors.items() if name in factor.covers]
+    factors = model.spec.factors
+    covering = [other for other, factor in factors.items() if name in factor.covers]
     what = f"keeps {name} inside {covering[0]}" if covering else f"does not separate {name}"
-    raise FactorError(
-        f"{spec.name} {what} (its factors: {', '.join(spec.factors)}); take weights of "
-        f"{' or '.join(others)}"
-    )
+    raise FactorError(_instead_of(model, what, lambda other: name in other.spec.factors))
 
 
 def check_removable(model: FaceModel, name: FactorName) -> None:
@@ -139,11 +136,7 @@ def solid_model(model: FaceModel) -> SolidModel:
         FaceFactorError: it does not; names the methods that do.
     """
     if not _is_solid(model):
-        others = " or ".join(_methods_that(_is_solid))
-        raise FaceFactorError(
-            f"{model.spec.name} knows no shapes, albedo and light (its factors: "
-            f"{', '.join(model.spec.factors)}); take weights of {others}"
-        )
+        raise FaceFactorError(_instead_of(model, "knows no shapes, albedo and light", _is_solid))
     told: Any = model
     return told
 
@@ -155,11 +148,7 @@ def normalising_model(model: FaceModel) -> NormalisingModel:
         FaceFactorError: it does not; names the methods that do.
     """
     if not _normalises(model):
-        others = " or ".join(_methods_that(_normalises))
-        raise FaceFactorError(
-            f"{model.spec.name} draws no normalised faces (its factors: "
-            f"{', '.join(model.spec.factors)}); take weights of {others}"
-        )
+        raise FaceFactorError(_instead_of(model, "draws no normalised faces", _normalises))
     told: Any = model
     return told
 
@@ -174,8 +163,11 @@ def _is_solid(model: FaceModel) -> bool:
     return lit and all(hasattr(model, name) for name in _SOLID)
 
 
-def _methods_that(can: Callable[[FaceModel], bool]) -> list[str]:
-    return [name for name, model in _methods().items() if can(model)]
+def _instead_of(model: FaceModel, what: str, can: Callable[[FaceModel], bool]) -> str:
+    """What a model does or lacks, what it separates, and the methods that can."""
+    others = " or ".join(name for name, other in _methods().items() if can(other))
+    factors = ", ".join(model.spec.factors)
+    return f"{model.spec.name} {what} (its factors: {factors}); take weights of {others}"
 
 
 @cache

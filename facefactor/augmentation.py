@@ -15,7 +15,7 @@ from facefactor.abilities import NormalisingModel, normalising_model
 from facefactor.data.augmented import ABOUT, expression_or_none, write_index
 from facefactor.data.check import guess_reader
 from facefactor.data.crops import cut_face
-from facefactor.data.listing import existing_folder, is_photo
+from facefactor.data.listing import existing_folder, photos_below
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.errors import FaceFactorError
@@ -183,7 +183,7 @@ def _guess(top: Path) -> str:
 
 def _of_classes(top: Path) -> list[LabelledPhoto]:
     """`class/photo.jpg`, or deeper. Words for expressions are read as such if all classes are."""
-    photos = sorted(path for path in top.rglob("*") if path.is_file() and is_photo(path.name))
+    photos = photos_below(top)
     if not photos:
         raise DataError(f"{top}: no photos in its sub-folders")
     if loose := [path for path in photos if path.parent == top]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from facefactor.factors import FaceModel, FactorName, Factors, ModelSpec
 from facefactor.images import Photo, PhotoSource, face_to_photo, read_photo
-from facefactor.perception.align import Placement, align, paste_back
+from facefactor.perception.align import Placement, align, light_and_move, paste_back
 from facefactor.perception.mtcnn import DetectedFace, FaceDetector
 from facefactor.perception.packaged import packaged_recogniser
 from facefactor.perception.recognition import embed
@@ -115,9 +115,11 @@ def edit_face(model: FaceModel, face: PhotoFace, change: Change, raw: bool = Fal
         return paste_back(face.photo, placement, model.decode(after))
     edit_flow = getattr(model, "edit_flow", None)  # models without flow just redraw
     flow = edit_flow(before, after) if edit_flow else None
-    left_over = getattr(model, "edited_beyond_flow", None)  # as far as the drawing is to be used
-    edited = left_over(before, after, flow) if left_over else model.decode(after)
-    return paste_back(face.photo, placement, edited, model.decode(before), flow)
+    edit_gain = getattr(model, "edit_gain", None)
+    gain = edit_gain(before, after) if edit_gain else None
+    if gain is not None and flow is not None:
+        return light_and_move(face.photo, placement, gain, flow)
+    return paste_back(face.photo, placement, model.decode(after), model.decode(before), flow)
 
 
 def edit_all(

@@ -177,14 +177,15 @@ def reconstruct_face(
     drawn = solid.render(factors)
     rotation = nearest_rotation(factors["pose"].reshape(-1, 3, 3))[0]
     displacement = solid.shape(factors["identity"], factors["expression"])[0].mT.contiguous()
-    mesh, seen = None, None
+    mesh, seen, shape = None, None, None
     if source is not None:
         check_modes(solid, source, morphable, identity, expression)
-    shape = _own_shape(solid, displacement)
-    if source is not None and surface == "direct":
-        shape = _grid_shape(source, displacement)
-    elif surface == "coefficients":
-        shape = None if source is None else _modal_shape(source, identity, expression)
+        if surface == "direct":
+            shape = _grid_shape(source, displacement)
+        else:
+            shape = _modal_shape(source, identity, expression)
+    elif surface == "direct":
+        shape = _own_shape(solid, displacement)
     if shape is not None:
         points = points_in_photo(shape.vertices, shape.landmarks68, rotation, face)
         picture, points = _picture(face.photo, drawn.albedo, placement, points, texture)

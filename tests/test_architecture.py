@@ -65,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "streams": {"factors", "images", "videos", "photo_edits"},
     "batch": {"factors", "perception", "streams", "face_expressions"},
     "protocols": {"factors", "editing", "images", "perception", "data", "geometry"}
-    | {"methods", "checkpoints", "evaluation", "abilities", "face_verification"},
+    | {"methods", "checkpoints", "evaluation", "abilities", "face_verification", "neutralising"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}
     | {"face_lighting", "face_turning", "reconstruction"},
     "doctor": {"checkpoints", "perception", "images"},
@@ -246,6 +246,23 @@ def test_importing_does_not_load_torch(module: str) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_api_loads_nothing_that_only_training_needs() -> None:
+    """Kornia's augmentations take half a second to import, Lightning takes several."""
+    code = (
+        "import sys, facefactor.api; "
+        "print(sorted(sys.modules.keys() & {'kornia', 'lightning', 'pytorch_lightning'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"

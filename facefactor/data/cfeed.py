@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from facefactor.data.listing import existing_folder, is_photo
+from facefactor.data.listing import existing_folder, photos_below
 from facefactor.data.records import DataError, FaceRecord
 
 CFEED_CLASSES = 26
@@ -56,11 +56,7 @@ def read_cfeed(folder: Path | str) -> list[FaceRecord]:
     leaves them out. It has no split of its own. Faces are found by the detector.
     """
     top = existing_folder(folder)
-    photos = sorted(
-        path
-        for path in top.rglob("*")
-        if path.parent.name.startswith("Images") and path.is_file() and is_photo(path.name)
-    )
+    photos = [path for path in photos_below(top) if path.parent.name.startswith("Images")]
     if not photos:
         raise DataError(
             f"{top}: no photos in folders Images1 to Images6; is this the top folder of CFEED "

@@ -71,6 +71,15 @@ def crop_faces(
     return _cropped(faces, records, {int(i): reason for i, reason in listed["failures"].items()})
 
 
+def detector_for(records: Sequence[FaceRecord]) -> Detect | None:
+    """A face detector, if some data set does not tell where its faces are."""
+    if all(record.points is not None for record in records):
+        return None
+    from facefactor.perception.mtcnn import FaceDetector  # its networks: only where needed
+
+    return FaceDetector().detect
+
+
 def _check(records: Sequence[FaceRecord], can_detect: bool) -> None:
     if not records:
         raise DataError("there are no records to cut faces from")

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facefactor.data.crops import CroppedFaces, Detect, crop_faces
-from facefactor.data.records import DataError, FaceRecord
+from facefactor.data.kept_parts import kept_in_parts
+from facefactor.data.records import FaceRecord
 from facefactor.factors import ModelSpec
-from facefactor.files import atomic_path, read_arrays
+from facefactor.files import atomic_path
 from facefactor.images import photos_to_faces
 from facefactor.perception.head_pose import head_pose
 from facefactor.perception.landmarks import LandmarkNetwork
@@ -40,7 +41,6 @@ MIN_SHARPNESS = 0.035
 MIN_UNDER_EYES = 0.72
 MAX_LIGHT_ANGLE = 10.0  # degrees of azimuth and of elevation, where they are known
 
-_PART = 256  # faces a file
 _BATCH = 64  # faces a pass
 _FORMAT = 1  # part of every name: raise it when the same faces would be judged otherwise
 
@@ -120,18 +120,16 @@ def judge_faces(
     size = judges.image_size
     if not len(faces) or faces.shape[1:] != (size, size, 3):
         raise ValueError(f"faces must be (N, {size}, {size}, 3), N > 0, got {faces.shape}")
-    folder.mkdir(parents=True, exist_ok=True)
     key = _hash_networks(judges)
-    parts = []
-    for start in range(0, len(faces), _PART):
-        part = np.array(faces[start : start + _PART])  # a file on disk may be read-only: a copy
-        path = folder / f"{hashlib.sha256(key + part.tobytes()).hexdigest()[:24]}.npz"
-        parts.append(_read(path) or _write(path, _look(part, judges)))
-        if progress is not None:
-            progress(start + len(part), len(faces))
-    return Judgements(
-        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in _FIELDS)
+    found = kept_in_parts(
+        (faces,),
+        folder,
+        name=lambda part: hashlib.sha256(key + part.tobytes()).hexdigest()[:24],
+        compute=lambda part: vars(_look(part, judges)),
+        arrays=[field.name for field in _FIELDS],
+        progress=progress,
     )
+    return Judgements(**found)
 
 
 def frontal_neutral(
@@ -282,19 +280,3 @@ def _hash_networks(judges: Judges) -> bytes:
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.digest()
-
-
-def _read(path: Path) -> Judgements | None:
-    if not path.is_file():
-        return None
-    names = [field.name for field in _FIELDS]
-    arrays = read_arrays(path, names, DataError)
-    if missing := [name for name in names if name not in arrays]:
-        raise DataError(f"{path}: no array {missing[0]!r} in it; remove the file")
-    return Judgements(**arrays)
-
-
-def _write(path: Path, seen: Judgements) -> Judgements:
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **{field.name: getattr(seen, field.name) for field in _FIELDS})
-    return seen

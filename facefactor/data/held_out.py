@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from facefactor.data.records import FaceRecord, split_by_subject
 
 HELD_OUT = 0.1  # share of the people
+TRAINED_PEOPLE = 10_000  # rendered people of lower numbers are trained on, all others held out
 
 
 def hold_out_people(

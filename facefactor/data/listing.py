@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -23,24 +23,27 @@ def existing_folder(folder: Path | str) -> Path:
 
 def label_file(folder: Path, names: Iterable[str], of: str) -> Path:
     """The first of the named label files that exists; DataError naming them all otherwise."""
-    tried = list(names)
-    for name in tried:
-        if (folder / name).is_file():
-            return folder / name
-    raise DataError(
-        f"{folder}: no label file {' or '.join(tried)}; is this the top folder of {of}?"
-    )
+    return _first(folder, names, of, "label file", Path.is_file)
 
 
 def image_folder(folder: Path, names: Iterable[str], of: str) -> Path:
     """The first of the named folders that exists; DataError naming them all otherwise."""
+    return _first(folder, names, of, "image folder", Path.is_dir)
+
+
+def _first(
+    folder: Path, names: Iterable[str], of: str, what: str, exists: Callable[[Path], bool]
+) -> Path:
     tried = list(names)
     for name in tried:
-        if (folder / name).is_dir():
+        if exists(folder / name):
             return folder / name
-    raise DataError(
-        f"{folder}: no image folder {' or '.join(tried)}; is this the top folder of {of}?"
-    )
+    raise DataError(f"{folder}: no {what} {' or '.join(tried)}; is this the top folder of {of}?")
+
+
+def photos_below(folder: Path) -> list[Path]:
+    """The photos in a folder and its sub-folders, in the order of their paths."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and is_photo(path.name))
 
 
 def image_names(folder: Path) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facefactor.data.labels import expression_named
-from facefactor.data.listing import existing_folder, image_folder, image_names, is_photo
+from facefactor.data.listing import existing_folder, image_folder, image_names, photos_below
 from facefactor.data.records import DataError, FaceRecord, Split
 
 KDEF_VIEWS = ("FL", "HL", "S", "HR", "FR")  # full left profile, half left, straight, right
@@ -60,7 +60,7 @@ def read_kdef(folder: Path | str, views: Collection[str] = KDEF_VIEWS) -> list[F
         views: which of KDEF_VIEWS to read; the others are left out.
     """
     top = existing_folder(folder)
-    photos = sorted(path for path in top.rglob("*") if path.is_file() and is_photo(path.name))
+    photos = photos_below(top)
     records = []
     for path in photos:
         if path.stem.upper() in _KDEF_CUT_SHORT:

@@ -1,14 +1,17 @@
-"""Photos beside their neutral faces as another model draws them: what LEED learns from (Sec. 3.4).
+"""Faces beside the same faces without expression: what LEED learns from (Sec. 3.4).
 
-Drawn once, in parts, and kept on disk; a killed run goes on with the parts that are missing.
+Some data sets photographed them, a morphable model renders them, and for any other photo another
+model draws them: once, in parts kept on disk; a killed run goes on with the parts that are missing.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from kornia.augmentation import ColorJiggle, RandomAffine
@@ -16,14 +19,45 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facefactor.data.records import DataError
+from facefactor.data.kept_parts import kept_in_parts
+from facefactor.data.records import FaceRecord
 from facefactor.data.samples import NeutralisedBatch, rows_of_step
-from facefactor.files import atomic_path, read_arrays
+from facefactor.data.scenes import YAW_SPREAD, draw_scenes, without_expression
+from facefactor.data.synthetic import FaceRenderer
 from facefactor.images import photos_to_faces
 
-_PART = 256  # faces a file
 _TOGETHER = 32  # faces the neutraliser is given at once
 _FORMAT = b"1"  # part of every name: raise it when the same inputs would give other faces
+
+
+def find_neutrals(faces: NDArray[np.uint8], records: Sequence[FaceRecord]) -> NDArray[np.int64]:
+    """(N,) row of the photo that shows each face without its expression; -1 where there is none.
+
+    It is of the same clip; else of the same person, if both photos were taken from straight ahead
+    by somebody who says so (KDEF), and of several the one nearest in pixels: the same session.
+
+    Args:
+        faces: (N, S, S, 3).
+        records: N of them.
+    """
+    neutral: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, record in enumerate(records):
+        if record.expression == "neutral" and (place := _place(record)):
+            neutral[place].append(row)
+    found = np.full(len(records), -1, np.int64)
+    for row, record in enumerate(records):
+        place = _place(record)
+        if rows := neutral.get(place, []) if place else []:
+            apart = [int(cv2.norm(faces[row], faces[other], cv2.NORM_L1)) for other in rows]
+            found[row] = rows[int(np.argmin(apart))]
+    return found
+
+
+def _place(record: FaceRecord) -> tuple[str, str] | None:
+    """What photos share that differ in nothing but the expression; None if that is not known."""
+    if record.clip is not None:
+        return ("clip", record.clip)
+    return ("subject", record.subject) if record.subject and record.frontal else None
 
 
 def draw_neutrals(
@@ -51,18 +85,16 @@ def draw_neutrals(
     """
     if not len(faces):
         raise ValueError("no faces to neutralise")
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = []
-    for start in range(0, len(faces), _PART):
-        part = np.array(faces[start : start + _PART])  # a file on disk may be read-only: a copy
+
+    def name(part: NDArray[np.uint8]) -> str:
         digest = hashlib.sha256(_FORMAT + key.encode() + repr(part.shape).encode())
         digest.update(part.tobytes())
-        path = folder / f"neutral-{digest.hexdigest()[:24]}.npz"
-        found = _read(path, part.shape)
-        parts.append(_write(path, _draw(part, neutralise)) if found is None else found)
-        if progress is not None:
-            progress(start + len(part), len(faces))
-    return np.concatenate(parts)
+        return f"neutral-{digest.hexdigest()[:24]}"
+
+    def compute(part: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+        return {"neutrals": _draw(part, neutralise)}
+
+    return kept_in_parts((faces,), folder, name, compute, ["neutrals"], progress)["neutrals"]
 
 
 class NeutralisedFaces(Dataset[NeutralisedBatch]):
@@ -107,6 +139,33 @@ class NeutralisedFaces(Dataset[NeutralisedBatch]):
         return NeutralisedBatch(faces.contiguous(), neutrals.contiguous())
 
 
+class RenderedNeutralised(Dataset[NeutralisedBatch]):
+    """Batch number `step` of rendered faces, each with the same face without its expression.
+
+    Faces are turned by up to 52.5 degrees of yaw, under any light, before any ground.
+
+    Args:
+        people: how many there are; numbers from there on are people who are never seen.
+    """
+
+    def __init__(self, renderer: FaceRenderer, people: int, batch_size: int, seed: int) -> None:
+        self.renderer = renderer
+        self.people = people
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def __getitem__(self, step: int) -> NeutralisedBatch:
+        draw = np.random.default_rng((self.seed, 0, step))
+        subjects = draw.integers(self.people, size=self.batch_size).tolist()
+        scenes = draw_scenes(
+            subjects, draw, self.renderer.model, self.seed, yaw_spread=YAW_SPREAD, plain=False
+        )
+        neutral = without_expression(scenes)
+        return NeutralisedBatch(
+            *(photos_to_faces(self.renderer.render(shown).faces) for shown in (scenes, neutral))
+        )
+
+
 def _draw(faces: NDArray[np.uint8], neutralise: Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:
     drawn = []
     with torch.inference_mode():
@@ -119,19 +178,3 @@ def _draw(faces: NDArray[np.uint8], neutralise: Callable[[Tensor], Tensor]) -> N
                 )
             drawn.append((255 * neutral.clamp(0, 1)).round().byte())
     return torch.cat(drawn).permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """None where there is no such file."""
-    if not path.is_file():
-        return None
-    found = read_arrays(path, ("neutrals",), DataError).get("neutrals")
-    if found is None or found.shape != shape or found.dtype != np.uint8:
-        raise DataError(f"{path}: does not hold the neutral faces it is named after; remove it")
-    return found
-
-
-def _write(path: Path, neutrals: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, neutrals=neutrals)
-    return neutrals

@@ -20,9 +20,18 @@ from kornia.augmentation import ColorJiggle, RandomAffine
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from facefactor.data.colour import match_colour
 from facefactor.data.records import DataError, FaceRecord
-from facefactor.data.samples import NormalizedBatch, match_colour
-from facefactor.data.scenes import EVEN_LIGHT, FRONTAL_PITCH, Scenes, draw_scenes, light_from
+from facefactor.data.samples import NormalizedBatch
+from facefactor.data.scenes import (
+    EVEN_LIGHT,
+    FRONTAL_PITCH,
+    YAW_SPREAD,
+    Scenes,
+    draw_scenes,
+    light_from,
+    without_expression,
+)
 from facefactor.data.synthetic import FaceRenderer
 from facefactor.images import photos_to_faces
 
@@ -30,9 +39,6 @@ from facefactor.images import photos_to_faces
 # of the 2,900 of CelebA-128 at hand 356 have such a photo, at 10 degrees 789. And the pose of
 # landmarks on a mean face is off by 4 degrees itself.
 TARGET_ANGLE = 10.0
-RENDERED_SHARE = 0.25  # of a batch, where photos and rendered faces are mixed
-
-_YAW_SPREAD = 7.5  # degrees either way of the seven poses: no gaps between them
 
 Rows = NDArray[np.int64]
 
@@ -184,7 +190,7 @@ class RenderedNormalized(Dataset[NormalizedBatch]):
         draw = np.random.default_rng((self.seed, 0, step))
         subjects = draw.integers(self.people, size=self.batch_size).tolist()
         scenes = draw_scenes(
-            subjects, draw, self.renderer.model, self.seed, yaw_spread=_YAW_SPREAD, plain=False
+            subjects, draw, self.renderer.model, self.seed, yaw_spread=YAW_SPREAD, plain=False
         )
         faces, targets = (
             photos_to_faces(self.renderer.render(shown).faces)
@@ -193,26 +199,12 @@ class RenderedNormalized(Dataset[NormalizedBatch]):
         return NormalizedBatch(faces, targets, guides=targets.roll(1, 0))
 
 
-class MixedNormalized(Dataset[NormalizedBatch]):
-    """Batch number `step` of both, one after the other; so are the guides, in the same shares."""
-
-    def __init__(self, photos: NormalizedPairs, rendered: RenderedNormalized) -> None:
-        self.photos = photos
-        self.rendered = rendered
-
-    def __getitem__(self, step: int) -> NormalizedBatch:
-        both = zip(self.photos[step], self.rendered[step], strict=True)
-        return NormalizedBatch(*(torch.cat(images) for images in both))
-
-
 def normalized_scenes(scenes: Scenes) -> Scenes:
     """The same people on the same grounds, looking into the camera without an expression."""
     count = len(scenes.subject)
     even = torch.tensor(EVEN_LIGHT).expand(count, -1)
     return replace(
-        scenes,
-        expression=torch.zeros_like(scenes.expression),
-        expression_name=("neutral",) * count,
+        without_expression(scenes),
         pose=torch.tensor([0.0, FRONTAL_PITCH, 0.0]).expand(count, -1),
         wobble=torch.zeros_like(scenes.wobble),
         lighting=light_from(*even.unbind(dim=1)),

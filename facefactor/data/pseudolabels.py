@@ -1,6 +1,6 @@
-"""What a fitted morphable model says of faces: computed once, in parts, and kept on disk.
+"""What a fitted morphable model says of faces: computed once and kept on disk.
 
-A killed run goes on with the parts that are missing. Faces without landmarks have NaN.
+Faces without landmarks have NaN.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facefactor.data.records import DataError
-from facefactor.files import atomic_path, read_arrays
+from facefactor.data.kept_parts import kept_in_parts
 from facefactor.geometry.morphable import MorphableModel
 from facefactor.geometry.projection import project
 from facefactor.geometry.rasteriser import normal_map, rasterise
@@ -25,7 +24,6 @@ from facefactor.geometry.uv_grid import resample
 from facefactor.images import photos_to_faces
 from facefactor.perception.fitting import fit_landmarks, fit_lighting
 
-_PART = 256  # faces a file
 _FORMAT = 1  # part of every name: raise it when the same inputs would give other labels
 _UNSEEN = 0  # all three of a pixel's normal; no unit vector is stored as this
 
@@ -65,23 +63,22 @@ def pseudo_labels(
 
     Raises:
         ValueError: shapes that do not belong together, or no faces.
+        DataError: a file in `folder` is damaged.
     """
     if len(faces) != len(landmarks) or not len(faces):
         raise ValueError(f"{len(faces)} faces, but landmarks of {len(landmarks)}")
-    folder.mkdir(parents=True, exist_ok=True)
     closed = resample(model)  # the grid closes the holes of eyes and mouth
     key = _hash(closed.neutral, closed.identity, closed.expression)
-    parts = []
-    for start in range(0, len(faces), _PART):
-        rows = slice(start, start + _PART)
-        part = np.ascontiguousarray(faces[rows]), np.ascontiguousarray(landmarks[rows])
-        path = folder / f"{_hash(*part, key)}.npz"
-        parts.append(_read(path) or _write(path, _label(*part, model, closed)))
-        if progress is not None:
-            progress(min(start + _PART, len(faces)), len(faces))
-    return PseudoLabels(
-        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in _FIELDS)
+    found = kept_in_parts(
+        (faces, landmarks),
+        folder,
+        name=lambda part, marks: _hash(part, marks, key),
+        compute=lambda part, marks: vars(_label(part, marks, model, closed)),
+        arrays=[field.name for field in fields(PseudoLabels)],
+        progress=progress,
+        save=np.savez_compressed,  # normals are 0 off the face
     )
+    return PseudoLabels(**found)
 
 
 def unpack_normals(packed: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
@@ -91,9 +88,6 @@ def unpack_normals(packed: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     mask = (stored != _UNSEEN).any(dim=1, keepdim=True)
     normals = torch.nn.functional.normalize((stored.float() - 128) / 127, dim=1)
     return normals * mask, mask.float()
-
-
-_FIELDS = fields(PseudoLabels)
 
 
 def _label(
@@ -141,20 +135,6 @@ def _hulls(landmarks: NDArray[np.float32], size: int) -> Tensor:
     for mask, points in zip(masks, landmarks, strict=True):
         cv2.fillConvexPoly(mask, cv2.convexHull(points.round().astype(np.int32)), 1)
     return torch.from_numpy(masks)[:, None].bool()
-
-
-def _read(path: Path) -> PseudoLabels | None:
-    if not path.is_file():
-        return None
-    arrays = read_arrays(path, (field.name for field in _FIELDS), DataError)
-    return PseudoLabels(**arrays)
-
-
-def _write(path: Path, labels: PseudoLabels) -> PseudoLabels:
-    arrays = {field.name: getattr(labels, field.name) for field in _FIELDS}
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    return labels
 
 
 def _hash(*parts: Tensor | NDArray[np.generic] | str) -> str:

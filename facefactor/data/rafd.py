@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facefactor.data.labels import expression_named
-from facefactor.data.listing import existing_folder, is_photo
+from facefactor.data.listing import existing_folder, photos_below
 from facefactor.data.records import DataError, FaceRecord
 
 RAFD_ANGLES = ("000", "045", "090", "135", "180")  # of the camera, degrees; 090 sees the front
@@ -66,7 +66,7 @@ def read_rafd(folder: Path | str, angles: Collection[str] = RAFD_ANGLES) -> list
         angles: which of RAFD_ANGLES to read; the others are left out.
     """
     top = existing_folder(folder)
-    photos = sorted(path for path in top.rglob("*") if path.is_file() and is_photo(path.name))
+    photos = photos_below(top)
     records = []
     for path in photos:
         name = rafd_name(path)

@@ -27,6 +27,7 @@ from facefactor.data.listing import (
     is_video,
     label_file,
     match_labels,
+    photos_below,
 )
 from facefactor.data.mmi import read_mmi
 from facefactor.data.multipie import read_multipie
@@ -204,7 +205,7 @@ def read_pairs(
 def read_folder(folder: Path | str) -> list[FaceRecord]:
     """Every photo in a folder and its sub-folders; nothing is known about them."""
     top = existing_folder(folder)
-    photos = sorted(path for path in top.rglob("*") if path.is_file() and is_photo(path.name))
+    photos = photos_below(top)
     if not photos:
         raise DataError(f"{top}: no photos in it or its sub-folders")
     return [FaceRecord(path) for path in photos]

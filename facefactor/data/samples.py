@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from facefactor.data.colour import match_colour
 from facefactor.data.records import FaceRecord
 from facefactor.factors import EXPRESSIONS
 from facefactor.geometry.flow import random_flow, warp
@@ -152,10 +153,23 @@ class NormalizedBatch(NamedTuple):
 
 
 class NeutralisedBatch(NamedTuple):
-    """Faces, and the same faces without expression, as another model draws them."""
+    """Faces, and the same faces without expression: photographed, rendered, or as another model
+    draws them."""
 
     faces: Tensor  # (N, 3, S, S) in [0, 1]
-    neutrals: Tensor  # (N, 3, S, S) in [0, 1]: same person, pose and light as far as that model can
+    neutrals: Tensor  # (N, 3, S, S) in [0, 1]: the same person, pose and light
+
+
+class Mixed(Dataset[Any]):
+    """Batch number `step` of one set of samples, then that of another; both of one kind."""
+
+    def __init__(self, first: Dataset[Any], second: Dataset[Any]) -> None:
+        self.first = first
+        self.second = second
+
+    def __getitem__(self, step: int) -> Any:
+        first, second = self.first[step], self.second[step]
+        return type(first)(*(torch.cat(both) for both in zip(first, second, strict=True)))
 
 
 class LabelledFaces(Dataset[LabelledBatch]):
@@ -247,14 +261,6 @@ def deform(faces: Tensor) -> Tensor:
     """Each face (N, C, S, S) moved by its own smooth random flow; about 2 px an axis at 64."""
     flow = random_flow(len(faces), faces.shape[-1], _DEFORMATION, _NODES)
     return warp(faces, flow, padding="border")
-
-
-def match_colour(face: NDArray[np.uint8], like: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`face` with the mean and standard deviation per channel of `like`, both (S, S, 3) uint8."""
-    wanted, given = like.astype(np.float32), face.astype(np.float32)
-    gain = wanted.std(axis=(0, 1)) / np.maximum(given.std(axis=(0, 1)), 1)
-    matched = (given - given.mean(axis=(0, 1))) * gain + wanted.mean(axis=(0, 1))
-    return np.clip(np.rint(matched), 0, 255).astype(np.uint8)
 
 
 def _photos_of_same_person(records: Sequence[FaceRecord]) -> list[NDArray[np.int64]]:

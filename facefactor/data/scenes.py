@@ -6,7 +6,7 @@ All of a person follows from (seed, number), all of a batch from (seed, step).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from facefactor.geometry.morphable import MorphableModel, MorphableModelError
 
 # Seven poses as Neuro-Tensorial renders (Sec. 4.2, which prints no angles); these are Multi-PIE's.
 YAWS = (-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0)
+YAW_SPREAD = 7.5  # degrees either way of these: no gaps between them
 # ICT-FaceKit's head at rest looks up; nodding by 10 degrees it lies like people who look into the
 # camera (`perception.head_pose`).
 FRONTAL_PITCH = -10.0
@@ -91,6 +92,15 @@ def expression_blends(model: MorphableModel) -> Tensor:
         raise MorphableModelError(
             f"{error}; rendered faces need the expression shapes of ICT-FaceKit"
         ) from error
+
+
+def without_expression(scenes: Scenes) -> Scenes:
+    """The same people, poses, lights and grounds; nobody shows an expression."""
+    return replace(
+        scenes,
+        expression=torch.zeros_like(scenes.expression),
+        expression_name=("neutral",) * len(scenes.subject),
+    )
 
 
 def draw_scenes(

@@ -13,7 +13,7 @@ from torch import Tensor
 from facefactor.evaluation.tables import ResultTable, Score
 from facefactor.geometry.lighting import directional_lighting
 from facefactor.geometry.similarity import apply_affine, invert_affine
-from facefactor.perception.align import Placement, align, crop_points, feathered_mask
+from facefactor.perception.align import Placement, align, brighten, crop_points, feathered_mask
 
 Faces = NDArray[np.uint8]  # (N, S, S, 3) RGB
 Embed = Callable[[Tensor], Tensor]  # faces (N, 3, T, T) in [0, 1] -> unit vectors (N, D)
@@ -79,6 +79,14 @@ def spread_edges(faces: Faces, area: NDArray[np.bool_]) -> Faces:
     height, width = area.shape
     beyond = ((0, 0), (top, height - bottom), (left, width - right), (0, 0))
     return np.pad(faces[:, top:bottom, left:right], beyond, mode="edge")
+
+
+def lit_by(photos: Tensor, gain: Tensor) -> Tensor:
+    """Photos (N, 3, S, S) under a gain (N, 1 or 3, S, S) that fades to 1 at the border, as
+    `perception.align.light_and_move` does with a photo that nothing moves in."""
+    mask = torch.from_numpy(feathered_mask(photos.shape[-1]).copy())
+    faded = (1 + (gain - 1) * mask).expand_as(photos)
+    return torch.from_numpy(brighten(255 * photos.numpy(), faded.numpy())) / 255
 
 
 def put_back(photos: Tensor, edited: Tensor, reconstruction: Tensor) -> Tensor:

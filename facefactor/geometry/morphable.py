@@ -6,7 +6,8 @@ carries no model: `ict_facekit` makes a file of a folder of ICT-FaceKit (MIT lic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,15 @@ def read_morphable(path: str | Path) -> MorphableModel:
         uv=_floats(arrays["uv"]),
         landmarks68=torch.from_numpy(arrays["landmarks68"].astype(np.int64)),
     )
+
+
+@contextmanager
+def naming(file: str | Path | None) -> Iterator[None]:
+    """Errors of the block, which does not know where a model is from, begin with its file."""
+    try:
+        yield
+    except MorphableModelError as error:
+        raise MorphableModelError(f"{file}: {error}") from error
 
 
 def write_morphable(path: str | Path, model: MorphableModel) -> None:

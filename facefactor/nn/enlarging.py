@@ -23,4 +23,4 @@ class EnlargingConvolution(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         backwards = self.weight.flip(2, 3).transpose(0, 1)  # (C, C', k, k)
         folded = 4 * F.avg_pool2d(backwards, 2, stride=1, padding=1)  # sums of 2x2, zeros around
-        return F.conv_transpose2d(x, folded, self.bias, stride=2, padding=self.padding)
+        return F.conv_transpose2d(x, folded, self.bias, stride=2, padding=self.kernel_size[0] // 2)

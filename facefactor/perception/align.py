@@ -142,9 +142,40 @@ def paste_back(
         change = _to_image(edited) - _to_image(reconstruction)
         result = result + _enlarge(change * mask[..., None], to_crop, under.shape)
 
-    pasted = photo.copy()
-    pasted[rows, columns] = np.clip(np.rint(result), 0, 255).astype(np.uint8)
-    return pasted
+    return _with_window(photo, window, result)
+
+
+def light_and_move(photo: Photo, placement: Placement, gain: Tensor, flow: Tensor) -> Photo:
+    """The photo's own pixels of a face under another light, then moved; nothing drawn is added.
+
+    Both fade to nothing at the mask's border.
+
+    Args:
+        gain: (1, 1 or 3, S, S) what each pixel is multiplied by: its new shading over its own; see
+            `brighten`.
+        flow: as of `paste_back`.
+    """
+    window = _window(placement, photo.shape)
+    if window is None:
+        return photo.copy()
+    rows, columns = window
+    to_crop = compose_affine([[1, 0, columns.start], [0, 1, rows.start]], placement.to_crop)
+    under = photo[rows, columns].astype(np.float32)
+    mask = feathered_mask(placement.size)
+    change = np.float32(1 / 255) * _to_image(gain) - 1
+    lit = brighten(under, 1 + _enlarge(change * mask[..., None], to_crop, under.shape))
+    return _with_window(photo, window, _warp_window(lit, *_shift_px(flow, mask), to_crop))
+
+
+def brighten(values: Image, gain: Image) -> Image:
+    """Values 255 v, v in [0, 1], under a gain g: g v where it darkens, 1 - (1 - v)^g where it
+    brightens.
+
+    The second is g v for small v, too, and comes near 1 without passing it: cut off at 1, a bright
+    cheek would be a white spot.
+    """
+    brighter = 255 * (1 - (1 - values / 255) ** np.maximum(gain, 1))
+    return np.where(gain > 1, brighter, np.minimum(gain, 1) * values).astype(np.float32)
 
 
 @lru_cache(maxsize=16)
@@ -202,6 +233,13 @@ def _window(placement: Placement, shape: tuple[int, ...]) -> tuple[slice, slice]
         min(shape[0], int(np.ceil(y.max())) + 1),
     )
     return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
+
+
+def _with_window(photo: Photo, window: tuple[slice, slice], result: Image) -> Photo:
+    """A copy of the photo with other pixels in its window, rounded and cut to bytes."""
+    changed = photo.copy()
+    changed[window] = np.clip(np.rint(result), 0, 255).astype(np.uint8)
+    return changed
 
 
 def _to_image(face: Tensor) -> Image:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from facefactor.perception.state_dicts import InstrumentError, read_state_dict
+from facefactor.perception.state_dicts import fill_network, read_state_dict
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 
@@ -85,19 +85,9 @@ def load_lightcnn9(path: Path) -> LightCNN9:
         InstrumentError: nothing at `path`, another kind of file, or the tensors of another network.
     """
     stored = {n.removeprefix("module."): t for n, t in read_state_dict(path).items()}
-    network = LightCNN9()
-    wanted = network.state_dict()
     found = {name: tensor for name, tensor in stored.items() if not name.startswith("fc2.")}
-    wrong = [f"lacks {name}" for name in wanted if name not in found]
-    wrong += [f"has an unknown {name}" for name in found if name not in wanted]
-    wrong += [
-        f"has {name} of shape {tuple(tensor.shape)} for {tuple(wanted[name].shape)}"
-        for name, tensor in found.items()
-        if name in wanted and tensor.shape != wanted[name].shape
-    ]
-    if wrong:
-        raise InstrumentError(f"{path}: not LightCNN-9's state dict: it {wrong[0]}")
-    network.load_state_dict(found)
+    network = LightCNN9()
+    fill_network(network, found, path, "LightCNN-9's")
     return network.eval()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from facefactor.nn.imagenet import ImageNetSpace
 from facefactor.nn.resnet import IResNet18
-from facefactor.perception.state_dicts import InstrumentError, read_state_dict
+from facefactor.perception.state_dicts import InstrumentError, fill_network, read_state_dict
 
 _STEM = 64  # channels of the first convolution at width 1
 # (expansion, channels in units of the stem's, repeats, stride of the first)
@@ -185,7 +185,7 @@ def recogniser_of(tensors: dict[str, Tensor], path: Path) -> Recogniser:
         return _fill_mobilefacenet(tensors, path)
     if "layer1.0.prelu.weight" in tensors and "fc.weight" in tensors:
         network = IResNet18(code_size=tensors["fc.weight"].shape[0])
-        _fill(network, tensors, path, "arcface_torch's iresnet18")
+        fill_network(network, tensors, path, "arcface_torch's iresnet18")
         return network.eval()
     some = ", ".join(sorted(tensors)[:3]) or "no tensors"
     raise InstrumentError(
@@ -202,26 +202,8 @@ def _fill_mobilefacenet(tensors: dict[str, Tensor], path: Path) -> MobileFaceNet
     network = MobileFaceNet(code_size, stem / _STEM)
     if "conv3.weight" in tensors and tensors["conv3.weight"].ndim == 2:  # stored as a matrix
         tensors["conv3.weight"] = tensors["conv3.weight"][:, :, None, None]
-    _fill(network, tensors, path, "a MobileFaceNet")
+    fill_network(network, tensors, path, "a MobileFaceNet")
     return network.eval()
-
-
-def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, expected: str) -> None:
-    own = network.state_dict()
-    counters = {
-        name for name in own if name.endswith("num_batches_tracked")
-    }  # some files lack them
-    wrong = [f"lacks {name}" for name in own if name not in tensors and name not in counters]
-    wrong += [f"has an unknown {name}" for name in tensors if name not in own]
-    wrong += [
-        f"has {name} of shape {tuple(tensor.shape)} for {tuple(own[name].shape)}"
-        for name, tensor in tensors.items()
-        if name in own and tensor.shape != own[name].shape
-    ]
-    if wrong:
-        more = f", and {len(wrong) - 1} more of this kind" if len(wrong) > 1 else ""
-        raise InstrumentError(f"{path}: not {expected} state dict: it {wrong[0]}{more}")
-    network.load_state_dict(tensors)  # float16 weights become float32
 
 
 class FeatureMaps(nn.Module):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from facefactor.errors import FaceFactorError
 
@@ -44,3 +45,31 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path}: no state dict; save the network's state_dict(), nothing around"
         )
     return dict(tensors)
+
+
+def fill_network(
+    network: nn.Module, tensors: Mapping[str, Tensor], path: Path, expected: str
+) -> None:
+    """Put tensors into the network they are the weights of.
+
+    Args:
+        path: where they are from, and
+        expected: whose state dict is wanted ("a MobileFaceNet"): for what is said of them.
+
+    Raises:
+        InstrumentError: the tensors of another network.
+    """
+    own = network.state_dict()
+    # some files lack the counters of normalisations
+    counters = {name for name in own if name.endswith("num_batches_tracked")}
+    wrong = [f"lacks {name}" for name in own if name not in tensors and name not in counters]
+    wrong += [f"has an unknown {name}" for name in tensors if name not in own]
+    wrong += [
+        f"has {name} of shape {tuple(tensor.shape)} for {tuple(own[name].shape)}"
+        for name, tensor in tensors.items()
+        if name in own and tensor.shape != own[name].shape
+    ]
+    if wrong:
+        more = f", and {len(wrong) - 1} more of this kind" if len(wrong) > 1 else ""
+        raise InstrumentError(f"{path}: not {expected} state dict: it {wrong[0]}{more}")
+    network.load_state_dict(tensors)  # float16 weights become float32

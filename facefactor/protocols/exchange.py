@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facefactor.data.held_out import TRAINED_PEOPLE
 from facefactor.data.scenes import Scenes, draw_scenes
 from facefactor.editing import transfer
 from facefactor.evaluation.exchange import exchange_table
 from facefactor.evaluation.pictures import faces_picture
 from facefactor.factors import EXPRESSIONS, FactorName, ModelSpec
 from facefactor.images import Photo, face_to_photo, photos_to_faces
-from facefactor.protocols.rendered import STRANGERS, morphable_of, renderer_of, variety
+from facefactor.protocols.rendered import morphable_of, renderer_of, variety
 from facefactor.protocols.subject import Findings, Subject
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def rendered_pairs(
     renderer: FaceRenderer, spec: ModelSpec, count: int, seed: int
 ) -> dict[FactorName, Pair]:
     """For each factor faces, those that it is taken from, the truth, and the pixels that count."""
-    people = range(STRANGERS, STRANGERS + count)
+    people = range(TRAINED_PEOPLE, TRAINED_PEOPLE + count)
     names = [EXPRESSIONS[place % len(EXPRESSIONS)] for place in range(count)]
     draw = np.random.default_rng((seed, 3))
     scenes = draw_scenes(people, draw, renderer.model, seed, names, plain=False, **variety(spec))

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from facefactor import editing
+from facefactor import editing, neutralising
 from facefactor.data.held_out import hold_out_people
 from facefactor.data.readers import READERS
 from facefactor.data.records import labelled, of_split, split_hash
@@ -23,22 +21,18 @@ from facefactor.protocols.subject import Findings, Subject, suitable
 @torch.inference_mode()
 def neutral_faces(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
     """Neutral faces of held-out people: two photos of one person against two people."""
+    editing.check_factor(subject.header.spec, "expression")  # not the normalised faces of others
     tables = []
     for name in suitable(folders, ("celeba", "lfw", "clips"), "neutral-consistency"):
         _, held_out = hold_out_people(READERS[name](folders[name]))
         cut = subject.cut(held_out)
         faces = photos_to_faces(cut.faces)
-        neutral = torch.cat([_neutralise(subject.model, part) for part in torch.split(faces, 64)])
+        parts = torch.split(faces, 64)
+        neutral = torch.cat([neutralising.neutral_faces(subject.model, part) for part in parts])
         names = [str(record.subject) for record in cut.records]
         table = neutral_consistency(neutral, faces, names, name, subject.name)
         tables.append(replace(table, split_hash=split_hash(held_out)))
     return Findings(tables)
-
-
-def _neutralise(model: Any, faces: Tensor) -> Tensor:
-    codes = model.encode(faces)
-    neutral: Tensor = model.decode(editing.set_strength(codes, model, "expression", 0.0))
-    return neutral
 
 
 @torch.inference_mode()

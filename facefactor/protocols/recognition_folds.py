@@ -6,14 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facefactor import editing
 from facefactor.data.crops import CroppedFaces
 from facefactor.data.folds import subject_folds
 from facefactor.data.patches import centre_patches, recrop, register, training_patches
@@ -25,10 +23,11 @@ from facefactor.evaluation.probes import expression_probe
 from facefactor.evaluation.recognition import expression_recognition, over_folds
 from facefactor.evaluation.tables import ResultTable, class_numbers
 from facefactor.evaluation.two_branches import class_probabilities, train_two_branches
-from facefactor.factors import EXPRESSIONS, FactorName
+from facefactor.factors import EXPRESSIONS
 from facefactor.images import face_to_photo
 from facefactor.perception.landmarks import LandmarkNetwork, load_landmark_network
 from facefactor.perception.packaged import packaged_instrument
+from facefactor.protocols.normalisers import normaliser
 from facefactor.protocols.pictures import check_draws
 from facefactor.protocols.subject import Findings, Subject, suitable
 
@@ -113,26 +112,13 @@ def normalised_faces(
     last = {record.clip or str(record.path): record for record in records}
     own = subject.cut(list(last.values()))
     spec, size = subject.header.spec, network.image_size
+    normalise = normaliser(subject.model)
     drawn = encode_faces(
-        lambda faces: normalise(subject.model, _with_channels(faces, spec.channels)), own.faces
+        lambda faces: normalise(_with_channels(faces, spec.channels)), own.faces
     ).view(len(own.faces), -1, spec.image_size, spec.image_size)
     faces = [recrop(face, spec.crop, network.crop, size) for face in face_to_photo(drawn)]
     neutral = [replace(record, expression="neutral") for record in own.records]
     return _register(np.stack(faces), neutral, network)
-
-
-def normalise(model: Any, faces: Tensor) -> Tensor:
-    """Faces as a model draws them without expression and pose, as far as it separates these.
-
-    NFGAN separates neither: what it decodes is the normalised face.
-    """
-    codes = model.encode(faces)
-    removed: tuple[FactorName, ...] = ("expression", "pose")
-    for name in removed:
-        if name in model.spec.factors:
-            codes = editing.set_strength(codes, model, name, 0.0)
-    drawn: Tensor = model.decode(codes)
-    return drawn
 
 
 def over_all_folds(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from facefactor import editing
+from facefactor.data.colour import match_colour
 from facefactor.data.lights import (
     FRONTAL,
     SIDES,
@@ -23,7 +24,6 @@ from facefactor.data.lights import (
 )
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
-from facefactor.data.samples import match_colour
 from facefactor.evaluation.floors import encode_faces
 from facefactor.evaluation.pictures import faces_picture
 from facefactor.evaluation.relighting import (
@@ -32,6 +32,7 @@ from facefactor.evaluation.relighting import (
     closeness,
     direction_lighting,
     embeddings_of,
+    lit_by,
     put_back,
     relighting_table,
 )
@@ -172,30 +173,33 @@ def _relit(subject: Subject, faces: Faces, pairs: Pairs) -> dict[str, Faces]:
     if hasattr(model, "illumination_of"):
         lights["light from its direction"] = model.illumination_of(direction_lighting(pairs.light))
     lights["own light kept"] = own[pairs.frontal]
-    drawn = {
-        f"{name}, {title}": _draw(subject, faces, pairs, light) for title, light in lights.items()
-    }
-    unchanged = drawn[f"{name}, own light kept"]
-    photos = photos_to_faces(faces[pairs.frontal])
     found: dict[str, Faces] = {}
-    for title, images in drawn.items():
-        found[title] = _to_photos(images)
-        if images is not unchanged:
-            changed = put_back(photos, images, unchanged)
-            found[f"{title}, put back as a change"] = _to_photos(changed)
+    for title, light in lights.items():
+        drawn, changed = _draw(subject, faces, pairs, light)
+        found[f"{name}, {title}"] = _to_photos(drawn)
+        if title != "own light kept":
+            found[f"{name}, {title}, put back as a change"] = _to_photos(changed)
     return found
 
 
-def _draw(subject: Subject, faces: Faces, pairs: Pairs, light: Tensor) -> Tensor:
-    """Faces (P, 3, S, S) of the frontally lit photos with other illumination codes."""
-    drawn = []
+def _draw(subject: Subject, faces: Faces, pairs: Pairs, light: Tensor) -> tuple[Tensor, Tensor]:
+    """The frontally lit photos with other illumination codes: as they are drawn, and as photos are
+    edited (`photo_edits.edit_face`); (P, 3, S, S) both."""
+    model, parts = subject.model, []
+    edit_gain = getattr(model, "edit_gain", None)
     for start in range(0, len(light), _BATCH):
         part = slice(start, start + _BATCH)
-        own = subject.model.encode(photos_to_faces(faces[pairs.frontal[part]]))
+        photos = photos_to_faces(faces[pairs.frontal[part]])
+        own = model.encode(photos)
         source = Factors({"illumination": light[part]})
         relit = editing.transfer(own, source, ["illumination"], subject.header.spec)
-        drawn.append(subject.model.decode(relit))
-    return torch.cat(drawn)
+        drawn = model.decode(relit)
+        gain = edit_gain(own, relit) if edit_gain else None
+        if gain is None:
+            parts.append((drawn, put_back(photos, drawn, model.decode(own))))
+        else:
+            parts.append((drawn, lit_by(photos, gain)))
+    return torch.cat([drawn for drawn, _ in parts]), torch.cat([edited for _, edited in parts])
 
 
 def _sheet(

@@ -8,14 +8,12 @@ from torch import Tensor
 
 from facefactor.errors import FaceFactorError
 from facefactor.factors import ModelSpec
-from facefactor.geometry.morphable import MorphableModel, MorphableModelError, read_morphable
+from facefactor.geometry.morphable import MorphableModel, naming, read_morphable
 from facefactor.images import Photo, face_to_photo
 from facefactor.protocols.subject import Subject
 
 if TYPE_CHECKING:
     from facefactor.data.synthetic import FaceRenderer
-
-STRANGERS = 10_000  # people of lower numbers are what training on rendered faces shows
 
 
 def morphable_of(subject: Subject, protocol: str) -> MorphableModel:
@@ -38,10 +36,8 @@ def renderer_of(subject: Subject, model: MorphableModel) -> FaceRenderer:
     from facefactor.data.synthetic import FaceRenderer  # brings kornia: slow
 
     spec = subject.header.spec
-    try:
+    with naming(subject.morphable):
         return FaceRenderer(model, spec.crop, spec.image_size)
-    except MorphableModelError as error:
-        raise MorphableModelError(f"{subject.morphable}: {error}") from error
 
 
 def variety(spec: ModelSpec) -> dict[str, bool]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facefactor.data.held_out import hold_out_people
+from facefactor.data.held_out import TRAINED_PEOPLE, hold_out_people
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.errors import FaceFactorError
@@ -20,14 +20,13 @@ from facefactor.evaluation.floors import encode_faces
 from facefactor.evaluation.normalization import Observations, Truth
 from facefactor.images import photos_to_faces
 from facefactor.protocols.observation import CROP, SIZE, Instruments
-from facefactor.protocols.rendered import STRANGERS, morphable_of, renderer_of
+from facefactor.protocols.rendered import morphable_of, renderer_of
 from facefactor.protocols.subject import Subject, some
 
 RENDERED = 256  # people, a picture each
 _FACES = 2000  # photos of held-out people, at most
 _MEAN_FACES = 500  # more do not change the mean to be seen
 _RENDERED_MEAN = 64  # training people in the mean of rendered faces
-_YAW_SPREAD = 7.5  # degrees about the seven poses: no gaps between them, as in training
 _BATCH = 32
 
 
@@ -91,7 +90,7 @@ def rendered(subject: Subject, instruments: Instruments, seed: int) -> Strangers
     The instruments have learnt from photos: what they say of rendered faces is worth less.
     """
     from facefactor.data.normalized import normalized_scenes  # brings kornia: slow
-    from facefactor.data.scenes import draw_scenes
+    from facefactor.data.scenes import YAW_SPREAD, draw_scenes
     from facefactor.data.synthetic import FaceRenderer
 
     source = morphable_of(subject, "normalization of rendered faces")
@@ -104,13 +103,13 @@ def rendered(subject: Subject, instruments: Instruments, seed: int) -> Strangers
             numbers = people[start : start + _BATCH]
             random = np.random.default_rng((seed, 4, numbers[0]))  # the same for every renderer
             scenes = draw_scenes(
-                numbers, random, renderer.model, seed, yaw_spread=_YAW_SPREAD, plain=False
+                numbers, random, renderer.model, seed, yaw_spread=YAW_SPREAD, plain=False
             )
             shown = normalized_scenes(scenes) if true else scenes
             parts.append(photos_to_faces(renderer.render(shown).faces))
         return torch.cat(parts)
 
-    people = range(STRANGERS, STRANGERS + RENDERED)
+    people = range(TRAINED_PEOPLE, TRAINED_PEOPLE + RENDERED)
     true_faces = draw(renderer, people, True)
     embeddings = instruments.observe(draw(square, people, True), CROP).embeddings
     return Strangers(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
-from facefactor.data.crops import CroppedFaces, crop_faces
+from facefactor.data.crops import CroppedFaces, crop_faces, detector_for
 from facefactor.data.readers import read_pairs
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.errors import FaceFactorError
@@ -94,12 +94,7 @@ class Subject:
 
 def cut_faces(records: Sequence[FaceRecord], crop: str, size: int, cache: Path) -> CroppedFaces:
     """Faces in a named crop; the detector finds those whose place the data set does not tell."""
-    detect = None
-    if any(record.points is None for record in records):
-        from facefactor.perception.mtcnn import FaceDetector
-
-        detect = FaceDetector().detect
-    return crop_faces(records, crop, size, cache, detect)
+    return crop_faces(records, crop, size, cache, detector_for(records))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from facefactor.abilities import SolidModel, solid_model
+from facefactor.data.held_out import TRAINED_PEOPLE
 from facefactor.data.pseudolabels import pseudo_labels, unpack_normals
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.floors import encode_faces
@@ -31,7 +32,6 @@ from facefactor.geometry.uv_grid import resample
 from facefactor.images import Photo, photos_to_faces
 from facefactor.perception.packaged import packaged_landmarks
 from facefactor.protocols.rendered import (
-    STRANGERS,
     morphable_of,
     normals_as_photos,
     renderer_of,
@@ -62,7 +62,7 @@ def synthetic_truth(subject: Subject, folders: Mapping[str, Path], seed: int) ->
     solid_model(subject.model)
     source = morphable_of(subject, "synthetic-truth")
     renderer, spec = renderer_of(subject, source), subject.header.spec
-    people = range(STRANGERS, STRANGERS + PEOPLE)
+    people = range(TRAINED_PEOPLE, TRAINED_PEOPLE + PEOPLE)
     made = synthetic_faces(renderer, people, EXPRESSIONS, seed, **variety(spec))
     grid = resample(source)
     truth = SolidFaces(

@@ -13,22 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from facefactor.data.crops import Detect, crop_faces
-from facefactor.data.held_out import hold_out_people, hold_out_photos
+from facefactor.data.crops import crop_faces, detector_for
+from facefactor.data.held_out import TRAINED_PEOPLE, hold_out_people, hold_out_photos
 from facefactor.data.landmarks import crop_landmarks, landmarks_file, read_landmarks
 from facefactor.data.pseudolabels import PseudoLabels, pseudo_labels
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.data.synthetic import FaceRenderer, synthetic_faces
 from facefactor.factors import ModelSpec
-from facefactor.geometry.morphable import MorphableModel, MorphableModelError, read_morphable
+from facefactor.geometry.morphable import MorphableModel, naming, read_morphable
 from facefactor.geometry.uv_grid import resample
 from facefactor.stages import Stage
 from facefactor.training.run import TrainingError
 
 logger = logging.getLogger(__name__)
 
-PEOPLE = 10_000  # whose faces are rendered; those of higher numbers are held out
+_RENDERED = {"rendered", "normalized", "neutralised"}  # kinds of samples that can be, or must be
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,15 +71,6 @@ def training_faces(
         if people and not len(held_out):
             held_out = np.asarray(cut.faces)[~rows][:64]
     return TrainingFaces(np.concatenate(faces), records, np.concatenate(points), held_out)
-
-
-def detector_for(records: Sequence[FaceRecord]) -> Detect | None:
-    """A face detector, if some data set does not tell where its faces are."""
-    if all(record.points is not None for record in records):
-        return None
-    from facefactor.perception.mtcnn import FaceDetector
-
-    return FaceDetector().detect
 
 
 def _of_data_set(name: str, record: FaceRecord) -> FaceRecord:
@@ -127,7 +118,7 @@ def read_model(
     """The morphable model that stages ask for, with as many modes as the recipe says; None if none
     does."""
     kinds = {stage.samples for stage in stages}
-    if not kinds & {"fitted", "rendered", "normalized"}:
+    if not kinds & {"fitted", *_RENDERED}:
         return None
     if morphable is None and not kinds & {"fitted", "rendered"}:
         return None  # photos alone will do
@@ -154,19 +145,17 @@ def make_renderer(
     stages: Sequence[Stage], model: MorphableModel | None, file: Path | None, spec: ModelSpec
 ) -> FaceRenderer | None:
     """None if no stage asks for rendered faces; MorphableModelError if the model cannot smile."""
-    if model is None or not {stage.samples for stage in stages} & {"rendered", "normalized"}:
+    if model is None or not {stage.samples for stage in stages} & _RENDERED:
         return None
-    try:
+    with naming(file):
         return FaceRenderer(model, spec.crop, spec.image_size)
-    except MorphableModelError as error:
-        raise MorphableModelError(f"{file}: {error}") from error
 
 
 def rendered_only(
     renderer: FaceRenderer, stages: Sequence[Stage], spec: ModelSpec, seed: int
 ) -> TrainingFaces:
     """Nothing to train on, but faces to look at: rendered ones of people who are not trained on."""
-    people = range(PEOPLE, PEOPLE + 6)
+    people = range(TRAINED_PEOPLE, TRAINED_PEOPLE + 6)
     varied = variety(spec)
     if any(stage.samples == "normalized" for stage in stages):
         varied = {"turned": True, "lit": True}  # it is what the model takes out

@@ -10,27 +10,28 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from facefactor import checkpoints
-from facefactor.data.crops import crop_faces
+from facefactor.data.crops import crop_faces, detector_for
 from facefactor.data.frontal_neutral import Judges, frontal_neutral, judge_faces
+from facefactor.data.held_out import TRAINED_PEOPLE
 from facefactor.data.normalized import (
-    RENDERED_SHARE,
     TARGET_ANGLE,
-    MixedNormalized,
     Normalized,
     NormalizedPairs,
     RenderedNormalized,
     find_targets,
 )
 from facefactor.data.records import DataError
-from facefactor.data.samples import NormalizedBatch
+from facefactor.data.samples import Mixed, NormalizedBatch
 from facefactor.data.synthetic import FaceRenderer
 from facefactor.factors import ModelSpec
 from facefactor.perception.packaged import packaged_landmarks
 from facefactor.stages import Stage
 from facefactor.training.run import TrainingError
-from facefactor.training.sources import PEOPLE, TrainingFaces, detector_for
+from facefactor.training.sources import TrainingFaces
 
 logger = logging.getLogger(__name__)
+
+RENDERED_SHARE = 0.25  # of a batch, where photos and rendered faces are mixed
 
 
 def check_normalized(
@@ -58,7 +59,7 @@ def check_normalized(
         )
     if data and morphable is not None:
         for batch_size in batches:
-            _rendered_faces(recipe, batch_size)
+            rendered_faces(recipe, batch_size)
 
 
 def packaged_judges() -> Judges:
@@ -110,15 +111,15 @@ def normalized_samples(
         assert who is not None  # `check_normalized` wants one of the two
         return NormalizedPairs(known.faces, known.records, who, batch_size, seed)
     if who is None:
-        return RenderedNormalized(renderer, PEOPLE, batch_size, seed)
-    rendered = _rendered_faces(recipe, batch_size)
-    return MixedNormalized(
+        return RenderedNormalized(renderer, TRAINED_PEOPLE, batch_size, seed)
+    rendered = rendered_faces(recipe, batch_size)
+    return Mixed(
         NormalizedPairs(known.faces, known.records, who, batch_size - rendered, seed),
-        RenderedNormalized(renderer, PEOPLE, rendered, seed),
+        RenderedNormalized(renderer, TRAINED_PEOPLE, rendered, seed),
     )
 
 
-def _rendered_faces(recipe: Any, batch_size: int) -> int:
+def rendered_faces(recipe: Any, batch_size: int) -> int:
     """How many of a mixed batch are rendered: the recipe's `rendered_share`, a quarter where it has
     none; TrainingError if that leaves out either."""
     share = getattr(recipe, "rendered_share", RENDERED_SHARE)

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from facefactor import checkpoints
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.fitted import FittedFaces
-from facefactor.data.neutralised import NeutralisedFaces
+from facefactor.data.held_out import TRAINED_PEOPLE
 from facefactor.data.records import FaceRecord, split_hash
 from facefactor.data.samples import FacePairs, LabelledFaces
 from facefactor.data.synthetic import RenderedFaces
@@ -28,10 +28,9 @@ from facefactor.methods import METHODS
 from facefactor.perception.state_dicts import read_state_dict
 from facefactor.stages import Stage
 from facefactor.training.monitor import SampleSheets, Validation
-from facefactor.training.neutrals import read_neutraliser
+from facefactor.training.neutrals import neutralised_samples, read_neutraliser
 from facefactor.training.run import TrainingError, run_stages
 from facefactor.training.sources import (
-    PEOPLE,
     TrainingFaces,
     check_landmarks,
     check_sources,
@@ -126,7 +125,7 @@ def train(
     if shapes is not None:
         model.set_mean_face(shapes.neutral, shapes.landmarks68)
     who = normalized_targets(stages, known, wanted, cache)
-    neutrals = neutralising.of(known.faces, cache / "labels") if neutralising else None
+    neutrals = neutralising.of(known, cache / "labels") if neutralising else None
     if fresh:
         for old in output.glob("progress-*.safetensors"):
             old.unlink()
@@ -156,12 +155,14 @@ def train(
             return FittedFaces(known.faces, labels, shapes, stage.batch_size, seed)
         if stage.samples == "rendered":
             assert renderer is not None
-            return RenderedFaces(renderer, PEOPLE, stage.batch_size, seed, **variety(wanted))
+            return RenderedFaces(
+                renderer, TRAINED_PEOPLE, stage.batch_size, seed, **variety(wanted)
+            )
         if stage.samples == "normalized":
             return normalized_samples(known, who, renderer, stage.batch_size, seed, recipe)
         if stage.samples == "neutralised":
             assert neutrals is not None
-            return NeutralisedFaces(known.faces, neutrals, stage.batch_size, seed)
+            return neutralised_samples(neutrals, renderer, stage.batch_size, seed, recipe)
         strangers = stage.samples == "faces"
         return FacePairs(
             known.faces, known.records, stage.batch_size // 2, seed, strangers=strangers

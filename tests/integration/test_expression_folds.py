@@ -17,7 +17,8 @@ from facefactor.evaluation.two_branches import train_two_branches
 from facefactor.factors import Factors, FactorSpec, ModelSpec
 from facefactor.perception.head_pose import MEAN_FACE
 from facefactor.protocols import PROTOCOLS, evaluate, recognition_folds
-from facefactor.protocols.recognition_folds import Faces, normalise, over_all_folds
+from facefactor.protocols.normalisers import normaliser
+from facefactor.protocols.recognition_folds import Faces, over_all_folds
 from tests.small_networks import save_ipdfer
 
 TITLES = [
@@ -167,7 +168,7 @@ class Adding:
     ],
 )
 def test_normalised_faces_lose_expression_and_pose(factors, drawn):
-    face = normalise(Adding(*factors), torch.full((2, 1, 4, 4), 0.5))
+    face = normaliser(Adding(*factors))(torch.full((2, 1, 4, 4), 0.5))
     torch.testing.assert_close(face, torch.full((2, 1), drawn))
 
 

@@ -15,9 +15,10 @@ from torch import nn
 
 from facefactor import api
 from facefactor.data.held_out import hold_out_people
-from facefactor.data.normalized import MixedNormalized, NormalizedPairs, RenderedNormalized
+from facefactor.data.normalized import NormalizedPairs, RenderedNormalized
 from facefactor.data.readers import read_celeba
 from facefactor.data.records import DataError
+from facefactor.data.samples import Mixed
 from facefactor.factors import Factors, FactorSpec, ModelSpec
 from facefactor.geometry.morphable import write_morphable
 from facefactor.methods import METHODS
@@ -133,7 +134,7 @@ def test_photos_alone(seen, celeba, tmp_path, caplog):
 
 def test_rendered_faces_alone_and_both(seen, celeba, talker, tmp_path, monkeypatch):
     drawn = []
-    for kind in (NormalizedPairs, RenderedNormalized, MixedNormalized):
+    for kind in (NormalizedPairs, RenderedNormalized, Mixed):
         item = kind.__getitem__
         monkeypatch.setattr(
             kind,
@@ -146,7 +147,7 @@ def test_rendered_faces_alone_and_both(seen, celeba, talker, tmp_path, monkeypat
     drawn.clear()
     photos = {"celeba": celeba}
     train("toy", photos, tmp_path / "both", morphable=talker, cache=tmp_path)
-    assert drawn == ["MixedNormalized", "NormalizedPairs", "RenderedNormalized"] * 3
+    assert drawn == ["Mixed", "NormalizedPairs", "RenderedNormalized"] * 3
     assert seen[-1].faces.shape == (4, 3, SIZE, SIZE)
     for share, message in (("0", "leaves out photos or"), ("1.5", "inside"), ("0.9", "leaves")):
         with pytest.raises(TrainingError, match=f"rendered_share={share}.*{message}"):

@@ -17,7 +17,8 @@ from facefactor.geometry.uv_grid import resample
 from facefactor.images import photos_to_faces, read_photo
 from facefactor.protocols import evaluate, exchange, rendered, synthetic
 from facefactor.protocols.exchange import exchanged, rendered_pairs
-from facefactor.training import sources
+from facefactor.training.sources import TrainingFaces, rendered_only
+from facefactor.training.targets import normalized_samples
 from tests.made_heads import egg_model
 from tests.made_talking_head import talking_egg
 from tests.small_networks import save_neurotensorial
@@ -207,8 +208,22 @@ def test_what_a_factor_covers_goes_with_it(renderer):
     assert off[0] > 1.5 * off[1] > 0
 
 
-def test_strangers_are_those_that_training_leaves_out():
-    assert rendered.STRANGERS == sources.PEOPLE
+def test_strangers_are_those_that_training_leaves_out(renderer, monkeypatch):
+    nobody = np.empty(0)
+    known = TrainingFaces(nobody, [], nobody, nobody)
+    trained_on = normalized_samples(known, None, renderer, 4, seed=0, recipe=None).people
+    shown, render = [], renderer.render
+
+    def watched(scenes):
+        shown.extend(scenes.subject.tolist())
+        return render(scenes)
+
+    monkeypatch.setattr(renderer, "render", watched)
+    rendered_pairs(renderer, spec(identity=FactorSpec((8,), "")), 2, seed=0)
+    assert sorted(set(shown)) == [trained_on, trained_on + 1]
+    shown.clear()
+    rendered_only(renderer, [], spec(identity=FactorSpec((8,), "")), seed=0)
+    assert min(shown) == trained_on
 
 
 def test_what_cannot_be_measured(weights, morphable, tmp_path):

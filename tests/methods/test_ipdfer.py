@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from facefactor.data.samples import LabelledBatch
 from facefactor.factors import EXPRESSIONS
+from facefactor.losses.classification import class_loss
 from facefactor.methods.ipdfer import recipe as recipes
 from facefactor.methods.ipdfer.losses import (
-    class_loss,
     class_weights,
     confusion_loss,
     identity_loss,
@@ -25,8 +25,9 @@ from facefactor.methods.ipdfer.losses import (
 from facefactor.methods.ipdfer.model import IPDFER
 from facefactor.methods.ipdfer.networks import Decoder
 from facefactor.methods.ipdfer.recipe import PRESETS, build, build_discriminator, stages
-from facefactor.methods.ipdfer.training import IPDFERStage, Schedule
+from facefactor.methods.ipdfer.training import IPDFERStage
 from facefactor.nn.resnet import IResNet18
+from facefactor.nn.schedules import Schedule
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.head_pose import MEAN_FACE
 from facefactor.perception.recognition import MobileFaceNet

@@ -14,14 +14,13 @@ from facefactor import editing
 from facefactor.data.samples import NeutralisedBatch
 from facefactor.factors import Factors
 from facefactor.losses.identity import cosine_distance
+from facefactor.losses.wasserstein import critic_loss, fooling_loss
 from facefactor.methods.leed import recipe as recipes
 from facefactor.methods.leed.instruments import Instruments, load_instruments
 from facefactor.methods.leed.losses import (
     Weights,
     code_distance,
-    critic_loss,
     feature_distance,
-    fooling_loss,
     information_loss,
     separation_loss,
 )
@@ -43,9 +42,9 @@ from facefactor.methods.leed.training import (
     WHOLE_STEPS,
     AutoencodingStage,
     EditingStage,
-    Schedule,
     drawing_terms,
 )
+from facefactor.nn.schedules import Schedule
 from facefactor.perception.state_dicts import InstrumentError
 from facefactor.perception.vgg import VGG19
 from tests.methods.test_contract import fit, silence
@@ -541,10 +540,10 @@ def test_autoencoding_gets_better(tmp_path):
 # Recipe
 
 
-def test_two_stages_of_one_kind_of_batch():
+def test_two_stages():
     found = stages(PRESETS["small"], tiny_model())
     assert [(stage.name, stage.samples) for stage in found] == [
-        ("autoencoding", "neutralised"),
+        ("autoencoding", "labelled"),
         ("editing", "neutralised"),
     ]
     weights = PRESETS["small"].weights

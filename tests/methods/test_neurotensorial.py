@@ -24,10 +24,10 @@ from facefactor.methods.neurotensorial.tensors import rotate, synthesis
 from facefactor.methods.neurotensorial.training import (
     NeuroTensorialStage,
     ProofStage,
-    Schedule,
     follow,
     plain_codes,
 )
+from facefactor.nn.schedules import Schedule
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.reframe import Reframed
 from facefactor.perception.state_dicts import InstrumentError

@@ -130,18 +130,19 @@ def test_weights_without_a_mean_face_move_nothing(codes):
     torch.manual_seed(0)
     drawing, after = build(RECIPE).eval(), turned(codes, 30.0, 0.0, 0.0)
     with torch.inference_mode():
-        flow = drawing.edit_flow(codes, after)
-        assert flow.abs().max() == 0
-        assert torch.equal(drawing.edited_beyond_flow(codes, after, flow), drawing.decode(after))
+        assert drawing.edit_flow(codes, after).abs().max() == 0
+        assert drawing.edit_gain(codes, after) is None  # so that all is drawn
 
 
-def test_beyond_the_flow_is_only_light(model, codes):
+def test_the_gain_is_the_ratio_of_shadings(model, codes):
     after = turned(codes, 25.0, 0.0, 0.0)
-    brighter = after.replace({"illumination": 1.3 * codes["illumination"]})
+    brighter = after.replace({"illumination": 2 * codes["illumination"]})
     with torch.inference_mode():
-        flow = model.edit_flow(codes, after)
-        redrawn = model.decode(codes)
-        plain = model.edited_beyond_flow(codes, after, flow)
-        lit = model.edited_beyond_flow(codes, brighter, flow)
-    assert torch.equal(plain, warp(redrawn, flow))  # so nothing is left to add to the moved photo
-    assert lit.mean() > 1.1 * plain.mean()
+        drawn = model.render(codes)
+        plain, lit = (model.edit_gain(codes, edited) for edited in (after, brighter))
+    assert torch.equal(plain, torch.ones_like(plain))  # a pose is not lit: the photo only moves
+    old = drawn.shading
+    assert old.min() > 0
+    expected = 1 + drawn.mask * old / (old + 0.1)  # (2 old + 0.1) / (old + 0.1), as light is linear
+    torch.testing.assert_close(lit, expected)
+    assert (lit - 1).max() > 0.3

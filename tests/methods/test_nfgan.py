@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from facefactor import editing
-from facefactor.data.samples import NormalizedBatch
+from facefactor.data.samples import LabelledBatch, NormalizedBatch
 from facefactor.methods.nfgan import instruments
 from facefactor.methods.nfgan import recipe as recipes
 from facefactor.methods.nfgan.instruments import (
@@ -32,7 +32,8 @@ from facefactor.methods.nfgan.losses import (
 from facefactor.methods.nfgan.model import NFGAN
 from facefactor.methods.nfgan.networks import Decoder, Discriminator, Encoder
 from facefactor.methods.nfgan.recipe import PRESETS, build, load_instrument, stages
-from facefactor.methods.nfgan.training import NFGANStage, Schedule, face_length
+from facefactor.methods.nfgan.training import NFGANStage, face_length
+from facefactor.nn.schedules import Schedule
 from facefactor.perception.align import CROPS
 from facefactor.perception.lightcnn import LightCNN9
 from facefactor.perception.reframe import Reframed
@@ -450,7 +451,7 @@ def test_the_published_settings():
     assert (paper.colours, paper.upsampling, paper.symmetry) == (1, "transposed", "pixels")
     assert (paper.instrument, paper.recogniser) == ("vggface", "lightcnn9")
     assert paper.balance_steps == 0 and PRESETS["paper-balanced"].balance_steps > 0
-    assert all(recipe.weights == paper.weights for recipe in PRESETS.values())
+    assert PRESETS["paper-balanced"].weights == paper.weights
 
 
 @pytest.mark.parametrize(
@@ -464,8 +465,11 @@ def test_unknown_settings_are_named(setting, value):
 def test_small_looks_through_what_comes_with_the_package():
     recipe = PRESETS["small"]
     assert load_instrument(recipe) is None
-    (stage,) = stages(recipe, build(recipe))
+    before, stage = stages(recipe, build(recipe))
+    assert (before.name, before.samples) == ("autoencoding", "labelled")
     assert (stage.name, stage.samples, stage.batch_size) == ("main", "normalized", 32)
+    bare = replace(recipe, autoencoding_images=0)
+    assert [stage.name for stage in stages(bare, build(bare))] == ["main"]
     look = stage.module().instruments
     faces = torch.rand(2, 3, 64, 64, requires_grad=True)
     maps = look.features(faces)
@@ -474,6 +478,27 @@ def test_small_looks_through_what_comes_with_the_package():
     assert last.shape == (2, 64, 7, 7) and codes.shape == (2, 512)
     (slope,) = torch.autograd.grad(maps.sum() + codes.sum(), faces)
     assert slope.abs().sum() > 0
+
+
+def test_autoencoding_learns_to_redraw_in_colour_and_grey():
+    for name in ("small", "small-grey"):
+        torch.manual_seed(0)
+        model = build(PRESETS[name])
+        stage = stages(PRESETS[name], model)[0].module()
+        stage.log = lambda *_, **__: None
+        batch = LabelledBatch(torch.rand(4, 3, 8, 8).repeat(1, 1, 8, 8), *[torch.zeros(4)] * 3)
+        optimizer = stage.configure_optimizers()
+        losses = []
+        for _ in range(8):
+            loss = stage.training_step(batch, 0)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        drawn = model.decoder(model.encoder(model.seen(batch.faces)))
+        again = 2 * (drawn - model.seen(batch.faces)).abs().mean()  # Eq. 7 counts in [-1, 1]
+        assert losses[-1] < 0.9 * losses[0]
+        torch.testing.assert_close(stage.training_step(batch, 0), again, rtol=1e-3, atol=1e-4)
 
 
 def test_paper_looks_through_files(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from facefactor.geometry.landmarks import mirror_landmarks
 from facefactor.instruments.landmarks.losses import known_faces, wing_loss
+from facefactor.nn.schedules import each_step
 from facefactor.perception.landmarks import LandmarkNetwork, interocular_error
 
 if TYPE_CHECKING:
@@ -67,11 +68,7 @@ class LandmarkStage(LightningModule):
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_at)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return each_step(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_at))
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, as a share of the highest."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from facefactor.losses.identity import cosine_distance, relational_loss
 from facefactor.losses.maps import map_distance
 from facefactor.losses.margin import margin_softmax
+from facefactor.nn.schedules import each_step
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.recognition import MobileFaceNet, Recogniser
 
@@ -100,10 +101,7 @@ class RecogniserStage(LightningModule):
         else:
             optimizer = torch.optim.AdamW(groups, self.schedule.rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule.factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return each_step(optimizer, schedule)
 
     def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
         codes, maps = _codes_and_maps(self.model, batch.faces, bool(self.weights.maps))

@@ -33,6 +33,7 @@ from facefactor.methods.facecycle.losses import (
     swap_halves,
 )
 from facefactor.methods.facecycle.model import FaceCycle
+from facefactor.nn.schedules import each_step, falling
 from facefactor.perception.frozen import Frozen
 
 # Random motions of the equivariance term: nodes a side, deviation of a node in half image sides.
@@ -66,13 +67,7 @@ class FaceCycleStage(LightningModule):
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         trained = [weight for weight in self.parameters() if weight.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=self.schedule.rate, betas=self.schedule.betas)
-        schedule = torch.optim.lr_scheduler.MultiStepLR(
-            optimizer, [self.schedule.drop_step], gamma=0.1
-        )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return each_step(optimizer, falling(optimizer, [self.schedule.drop_step]))
 
     def stack(self, pairs: Tensor) -> Tensor:
         """Pairs (P, 2, 3, H, W) in [0, 1] -> network images (2P, 3, H, W), partners P apart."""

@@ -1,4 +1,6 @@
-"""Losses only IPD-FER uses. Equation numbers are those of Jiang and Deng, TAFFC 2022.
+"""Losses only IPD-FER uses; Eq. 5, 6 and 8 to 10 are in `losses/classification.py`.
+
+Equation numbers are those of Jiang and Deng, TAFFC 2022.
 
 What nobody knows of a face takes no part: rows without an expression in none of the terms that
 need one, rows without a pose in none of the pose terms. A term nothing takes part in is 0.
@@ -82,18 +84,6 @@ def confusion_loss(pose_logits: Tensor, known: Tensor) -> Tensor:
     """
     surprise = -pose_logits.float().log_softmax(dim=1).mean(dim=1)  # (N,)
     return (known * surprise).sum() / known.sum().clamp(min=1)
-
-
-def class_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy, mean over the rows with a label (Eq. 5, 6, 8, 9, 10).
-
-    Args:
-        logits: (N, K) before softmax.
-        labels: (N,) int64; -1 for unknown.
-        weights: (K,) a factor for the rows of each class, see `class_weights`.
-    """
-    total = F.cross_entropy(logits.float(), labels, weights, ignore_index=-1, reduction="sum")
-    return total / (labels >= 0).sum().clamp(min=1)
 
 
 def class_weights(counts: Sequence[int], exponent: float) -> Tensor:

@@ -16,6 +16,7 @@ from facefactor.methods.ipdfer.losses import Weights, class_weights
 from facefactor.methods.ipdfer.model import IPDFER
 from facefactor.methods.ipdfer.networks import Decoder
 from facefactor.nn.resnet import IResNet18
+from facefactor.nn.schedules import Schedule
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.head_pose import head_pose, yaw_bins, yaw_of_paper
 from facefactor.perception.instruments import find_weights
@@ -164,11 +165,11 @@ def stages(recipe: Recipe, model: IPDFER, instrument: nn.Module | None = None) -
         instrument: the recogniser N of Eq. 2, faces in [0, 1] -> embeddings (N, D); None for E_id.
     """
     # Lightning takes seconds to import and editing does not need it
-    from facefactor.methods.ipdfer.training import IPDFERStage, Schedule
+    from facefactor.methods.ipdfer.training import IPDFERStage
 
     counts = recipe.class_counts if recipe.class_balance else (1,) * len(recipe.classes)
     steps = recipe.images // recipe.batch_size
-    drops = tuple(max(1, int(steps * share)) for share in recipe.drop_at)
+    schedule = Schedule.over(steps, recipe.learning_rate, recipe.drop_at)
 
     def main() -> IPDFERStage:
         return IPDFERStage(
@@ -181,7 +182,7 @@ def stages(recipe: Recipe, model: IPDFER, instrument: nn.Module | None = None) -
             recipe.weights,
             recipe.adversary,
             recipe.drawn,
-            Schedule(recipe.learning_rate, drops),
+            schedule,
         )
 
     return [

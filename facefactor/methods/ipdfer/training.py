@@ -9,36 +9,28 @@ Its output is E_exp with C_exp, not E_pose.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from facefactor.losses.classification import class_loss, share_right
 from facefactor.methods.ipdfer.losses import (
     Weights,
-    class_loss,
     confusion_loss,
     identity_loss,
     orthogonality_loss,
     reconstruction_loss,
 )
 from facefactor.methods.ipdfer.model import IPDFER, POSES
+from facefactor.nn.schedules import Schedule, adams, listed
 
 if TYPE_CHECKING:
     from facefactor.data.samples import LabelledBatch
 
 Update = Literal["recognition", "discriminator", "generator"]  # lines 2, 3 and 4
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How fast all networks learn."""
-
-    learning_rate: float
-    drops: tuple[int, ...]  # steps after each of which the rate falls to a tenth
 
 
 class IPDFERStage(LightningModule):
@@ -120,14 +112,7 @@ class IPDFERStage(LightningModule):
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         """An Adam for each update: E_pose and E_exp have other moments in line 2 and in line 4."""
-        optimizers = [
-            torch.optim.Adam(learnt, lr=self.schedule.learning_rate)
-            for learnt in self.learnt.values()
-        ]
-        return optimizers, [
-            torch.optim.lr_scheduler.MultiStepLR(optimizer, self.schedule.drops, gamma=0.1)
-            for optimizer in optimizers
-        ]
+        return adams(self.learnt.values(), self.schedule)
 
     def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
         """Lines 2 to 4; the sum of all terms is returned to be watched, no gradient follows it."""
@@ -147,11 +132,11 @@ class IPDFERStage(LightningModule):
         loss = torch.stack(
             [
                 self._descend(update, optimizer, terms[update])
-                for update, optimizer in zip(self.learners, _listed(self.optimizers()), strict=True)
+                for update, optimizer in zip(self.learners, listed(self.optimizers()), strict=True)
             ]
         ).sum()
         self._release()
-        for schedule in _listed(self.lr_schedulers()):
+        for schedule in listed(self.lr_schedulers()):
             schedule.step()
         self.log("loss", loss, prog_bar=True)
         return loss
@@ -175,10 +160,10 @@ class IPDFERStage(LightningModule):
         if model.pose_encoder is not None and model.classify_pose is not None:
             pose_logits = model.classify_pose(model.pose_encoder(faces).float())
             terms["pose"] = weights.pose * class_loss(pose_logits, pose)  # Eq. 6
-            self._watch("pose_accuracy", pose_logits, pose)
+            self.log("pose_accuracy", share_right(pose_logits, pose), prog_bar=True)
         if self.pose_adversary is not None:
             terms["adversary"] = class_loss(self.pose_adversary(code.detach()), pose)
-        self._watch("accuracy", logits, expression)
+        self.log("accuracy", share_right(logits, expression), prog_bar=True)
         return terms
 
     def discriminator_terms(self, faces: Tensor, expression: Tensor) -> dict[str, Tensor]:
@@ -270,14 +255,3 @@ class IPDFERStage(LightningModule):
         for learnt in self.learnt.values():
             for weight in learnt:
                 weight.requires_grad_(True)
-
-    def _watch(self, name: str, logits: Tensor, labels: Tensor) -> None:
-        """Share of the labelled rows that are sorted right."""
-        known = labels >= 0
-        right = ((logits.argmax(dim=1) == labels) & known).sum() / known.sum().clamp(min=1)
-        self.log(name, right, prog_bar=True)
-
-
-def _listed(found: Any) -> list[Any]:
-    """Lightning gives one optimiser or schedule bare, several as a list."""
-    return found if isinstance(found, list) else [found]

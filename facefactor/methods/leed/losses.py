@@ -1,4 +1,5 @@
-"""Losses only LEED uses; the penalty of Eq. 12 is in `losses/gradient_penalty.py`.
+"""Losses only LEED uses; Eq. 12 and 13 are in `losses/wasserstein.py`, the penalty of Eq. 12 in
+`losses/gradient_penalty.py`.
 
 Equation numbers are those of Wu and Lu, ECCV 2020. Squared norms are means over all entries, where
 the paper prints sums; `README.md` says what that makes of the adversarial term.
@@ -51,19 +52,6 @@ def feature_distance(maps: Sequence[Tensor], targets: Sequence[Tensor]) -> Tenso
     return sum_over_layers(
         [F.mse_loss(a.float(), b.float()) for a, b in zip(maps, targets, strict=True)]
     )
-
-
-def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """E[D(fake)] - E[D(real)] of scores of any sign: minus how far the critic sees the two apart.
-
-    Eq. 12 prints log D while it adopts WGAN-GP, whose critic is unbounded and has no logarithm.
-    """
-    return fake.float().mean() - real.float().mean()
-
-
-def fooling_loss(fake: Tensor) -> Tensor:
-    """-E[D(fake)], Eq. 13 without its logarithm; scalar of any sign."""
-    return -fake.float().mean()
 
 
 def separation_loss(embeddings: Tensor, margin: float) -> Tensor:

@@ -23,6 +23,7 @@ from facefactor.methods.leed.networks import (
     Siamese,
     VGGEncoder,
 )
+from facefactor.nn.schedules import Schedule
 from facefactor.perception.instruments import find_weights
 from facefactor.perception.vgg import load_vgg19
 from facefactor.stages import Stage
@@ -46,7 +47,9 @@ class Recipe:
     # objective
     instrument: str  # Phi of Eq. 14 and 15; "" for the recogniser that comes with the package
     expressions: str  # Psi of Eq. 3, a weights file of IPD-FER; "" for the packaged one
-    neutraliser: str  # weights, a file or a packaged name, of what makes the neutral faces
+    # weights, a file or a packaged name, of what draws neutral faces for photos that have no
+    # neutral photo beside them; "": nothing does, and these are for autoencoding only
+    neutraliser: str
     weights: Weights
     # schedule
     batch_size: int
@@ -88,12 +91,13 @@ _PAPER = Recipe(
 _SMALL = replace(
     _PAPER,
     encoder="residual",
-    encoder_channels=(24, 48, 96, 192),
-    decoder_channels=(128, 64, 32, 16),
-    decoder_repeats=(1, 1, 1, 0),
-    critic_channels=128,
-    siamese_channels=(32, 64, 128, 256, 256),
+    encoder_channels=(16, 32, 64, 128),
+    decoder_channels=(96, 48, 24, 16),
+    decoder_repeats=(1, 0, 0, 0),
+    critic_channels=96,
+    siamese_channels=(16, 32, 64, 128, 128),
     instrument="",
+    neutraliser="",
     autoencoding_images=300_000,
     editing_images=300_000,
     autoencoding_rate=4e-4,  # fewer steps, and no weights to begin with
@@ -166,7 +170,7 @@ def stages(recipe: Recipe, model: LEED, instrument: nn.Module | None = None) -> 
         InstrumentError: none was given, and none comes with the package.
     """
     # Lightning takes seconds to import and editing does not need it
-    from facefactor.methods.leed.training import AutoencodingStage, EditingStage, Schedule
+    from facefactor.methods.leed.training import AutoencodingStage, EditingStage
 
     look = load_instruments("", "") if instrument is None else instrument
     assert isinstance(look, Instruments)
@@ -174,7 +178,7 @@ def stages(recipe: Recipe, model: LEED, instrument: nn.Module | None = None) -> 
 
     def schedule(rate: float, images: int) -> Schedule:
         steps = images // recipe.batch_size
-        return Schedule(rate, (max(1, int(steps * recipe.drop_at)),))
+        return Schedule.over(steps, rate, [recipe.drop_at])
 
     def autoencoding() -> AutoencodingStage:
         dropping = schedule(recipe.autoencoding_rate, recipe.autoencoding_images)
@@ -194,7 +198,7 @@ def stages(recipe: Recipe, model: LEED, instrument: nn.Module | None = None) -> 
 
     batch = recipe.batch_size
     return [
-        Stage("autoencoding", autoencoding, "neutralised", recipe.autoencoding_images, batch),
+        Stage("autoencoding", autoencoding, "labelled", recipe.autoencoding_images, batch),
         Stage("editing", editing, "neutralised", recipe.editing_images, batch),
     ]
 

@@ -6,33 +6,31 @@ at the weights of that network (or, for X and Q, two): see `EditingStage.objecti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
-from torch.optim import Adam
-from torch.optim.lr_scheduler import MultiStepLR
 
 from facefactor.losses.gradient_penalty import gradient_penalty
 from facefactor.losses.identity import cosine_distance
+from facefactor.losses.wasserstein import critic_loss, fooling_loss
 from facefactor.methods.leed.instruments import Instruments
 from facefactor.methods.leed.losses import (
     Weights,
     code_distance,
-    critic_loss,
     feature_distance,
-    fooling_loss,
     information_loss,
     separation_loss,
 )
 from facefactor.methods.leed.model import LEED
 from facefactor.methods.leed.networks import Critic, Regulariser, Siamese
+from facefactor.nn.schedules import Schedule, adams
 
 if TYPE_CHECKING:
-    from facefactor.data.samples import NeutralisedBatch
+    from facefactor.data.samples import LabelledBatch, NeutralisedBatch
 
 _BETAS = (0.5, 0.999)  # Sec. 4.2
 _MARGIN = 10.0  # of S, as in TraVeLGAN
@@ -43,14 +41,6 @@ Learner = Literal[
 Terms = dict[str, Tensor]  # weighted, by name
 EVERY_STEP: tuple[Learner, ...] = ("extractor", "code_neutraliser", "decoder", "critic")
 WHOLE_STEPS: tuple[Learner, ...] = ("interpolator", "encoder", "siamese")
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How fast all networks learn."""
-
-    learning_rate: float
-    drops: tuple[int, ...]  # steps after each of which the rate falls to a tenth
 
 
 class AutoencodingStage(LightningModule):
@@ -70,9 +60,9 @@ class AutoencodingStage(LightningModule):
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         learning = [*self.model.encoder.parameters(), *self.model.decoder.parameters()]
-        return _optimizer(learning, self.schedule)
+        return adams([learning], self.schedule, _BETAS)
 
-    def training_step(self, batch: NeutralisedBatch, batch_index: int) -> Tensor:
+    def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
         drawn = self.model.decoder(self.model.encoder(batch.faces))
         terms = drawing_terms(self.instruments, drawn, batch.faces, self.weights.pixel)
         loss = _sum(terms)
@@ -123,7 +113,7 @@ class EditingStage(LightningModule):
         learning = [
             weight for learner in (*EVERY_STEP, *WHOLE_STEPS) for weight in self.learnt(learner)
         ]
-        return _optimizer(learning, self.schedule)
+        return adams([learning], self.schedule, _BETAS)
 
     def training_step(self, batch: NeutralisedBatch, batch_index: int) -> Tensor:
         """The sum of all terms is returned to be watched; no gradient follows it."""
@@ -218,7 +208,8 @@ class EditingStage(LightningModule):
         return code_distance(self.model.code_neutraliser(seen.codes), seen.neutral_codes)
 
     def _critic_terms(self, seen: _Seen) -> Terms:
-        """Eq. 12 without its logarithms: the critic of WGAN-GP has none."""
+        """Eq. 12 without the logarithms it prints: the critic of WGAN-GP, which it adopts, is
+        unbounded and has none."""
         if self.critic is None:
             return {}
         real, fake = seen.codes.detach(), seen.between.detach()
@@ -297,11 +288,6 @@ def drawing_terms(instruments: Instruments, drawn: Tensor, faces: Tensor, pixel:
     if pixel:
         terms["pixels"] = pixel * code_distance(drawn, faces)
     return terms
-
-
-def _optimizer(weights: Sequence[nn.Parameter], schedule: Schedule):  # type: ignore[no-untyped-def]
-    optimizer = Adam(weights, lr=schedule.learning_rate, betas=_BETAS)
-    return [optimizer], [MultiStepLR(optimizer, schedule.drops, gamma=0.1)]
 
 
 def _sum(terms: Terms) -> Tensor:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facefactor.factors import FactorName, Factors, FactorSpec, ModelSpec
-from facefactor.geometry.flow import warp
 from facefactor.geometry.lighting import shading
 from facefactor.geometry.rotations import nearest_rotation
 from facefactor.methods.neurotensorial.formation import compose, facing_normals, light_up
@@ -35,6 +34,7 @@ IDENTITY, EXPRESSION, POSE, ILLUMINATION = 80, 15, 9, 9  # sizes of the codes (S
 CROP = "facecycle"  # a key of `perception.align.CROPS`
 HIDDEN = 128  # of z_i, z_b and z_m
 SYNTHESISED = EXPRESSION * IDENTITY  # 2-way; 3-way is ILLUMINATION times as many
+_DARKEST = 0.1  # added to shadings before they are divided: noise would be lit up, too
 VERTICES = 75 * 125  # of the grid on which shapes are given
 
 
@@ -271,14 +271,19 @@ class NeuroTensorial(nn.Module):
         points = [in_square(*head, landmarks, like, self.spec.crop, side) for head in heads]
         return mesh_flow(points[0], points[1], side)
 
-    def edited_beyond_flow(self, before: Factors, after: Factors, flow: Tensor) -> Tensor:
-        """The edited face (N, 3, S, S) as far as a photo is to take it over: the face before under
-        the light after, moved by the flow. What is drawn follows pose and expression far less than
-        the mesh does (README), so these are left to the mesh; all is drawn where there is none."""
+    def edit_gain(self, before: Factors, after: Factors) -> Tensor | None:
+        """What the pixels of the photo, not yet moved, are multiplied by, (N, 1 or 3, S, S): the
+        shading of the face before under the light after over that under its own; 1 around it.
+
+        What is drawn follows pose and expression far less than the mesh does (README), so these are
+        left to the mesh. None for weights that do not know the mean face: there, all is drawn.
+        """
         if self.mean_face() is None:
-            return self.decode(after)
-        lit = before.replace({"illumination": after["illumination"]})
-        return warp(self.decode(lit), flow)
+            return None
+        own = self.render(before)
+        lit = self.render(before.replace({"illumination": after["illumination"]}))
+        new, old = (_DARKEST + drawn.shading.clamp(min=0) for drawn in (lit, own))
+        return 1 + own.mask * (new / old - 1)
 
     def frontal_face(self, factors: Factors) -> Tensor:
         """The face seen from the front, (N, 3, S, S) in [0, 1], mid-grey around it."""

@@ -29,6 +29,7 @@ from facefactor.methods.neurotensorial.networks import (
 )
 from facefactor.methods.neurotensorial.proof import ProofOfConcept
 from facefactor.methods.neurotensorial.tensors import projection
+from facefactor.nn.schedules import Schedule
 from facefactor.perception.frozen import Frozen
 from facefactor.perception.instruments import find_weights
 from facefactor.perception.packaged import packaged_instrument
@@ -176,17 +177,12 @@ def stages(
         InstrumentError: none was given, and none comes with the package.
     """
     # Lightning takes seconds to import and editing does not need it
-    from facefactor.methods.neurotensorial.training import (
-        NeuroTensorialStage,
-        ProofStage,
-        Schedule,
-    )
+    from facefactor.methods.neurotensorial.training import NeuroTensorialStage, ProofStage
 
     if instrument is None and _verifies(recipe):
         instrument = _verifier(packaged_instrument("recogniser"))
     steps = recipe.images // recipe.batch_size
-    drops = tuple(max(1, int(steps * share)) for share in recipe.drop_at)
-    schedule = Schedule(recipe.learning_rate, drops)
+    schedule = Schedule.over(steps, recipe.learning_rate, recipe.drop_at)
 
     def unjudged() -> NeuroTensorialStage:
         assert isinstance(model, NeuroTensorial)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning import LightningModule
@@ -36,6 +35,7 @@ from facefactor.methods.neurotensorial.losses import (
 )
 from facefactor.methods.neurotensorial.model import Codes, NeuroTensorial, Rendering
 from facefactor.methods.neurotensorial.proof import ProofOfConcept
+from facefactor.nn.schedules import Schedule, adams, each_step, listed
 
 if TYPE_CHECKING:
     from facefactor.data.samples import FittedBatch, RenderedBatch
@@ -43,14 +43,6 @@ if TYPE_CHECKING:
 _BETAS = (0.5, 0.999)
 _PLAIN_SHARE = 0.25  # of a batch: the faces with the least expression, whose codes are neutral
 _FOLLOW = 0.01  # how far running means of codes go towards those of a batch
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How fast all networks learn."""
-
-    learning_rate: float
-    drops: tuple[int, ...]  # steps after each of which the rate falls to a tenth
 
 
 class NeuroTensorialStage(LightningModule):
@@ -87,19 +79,12 @@ class NeuroTensorialStage(LightningModule):
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         networks = [self.model, self.discriminator]
-        optimizers = [
-            torch.optim.Adam(network.parameters(), lr=self.schedule.learning_rate, betas=_BETAS)
-            for network in networks
-            if network is not None
-        ]
-        return optimizers, [
-            torch.optim.lr_scheduler.MultiStepLR(optimizer, self.schedule.drops, gamma=0.1)
-            for optimizer in optimizers
-        ]
+        learning = [network.parameters() for network in networks if network is not None]
+        return adams(learning, self.schedule, _BETAS)
 
     def training_step(self, batch: FittedBatch, batch_index: int) -> Tensor:
         """One step of each; the sum of all terms is returned to be watched."""
-        optimizers = _listed(self.optimizers())
+        optimizers = listed(self.optimizers())
         codes, places = self.model.read(batch.faces)
         drawn = self.model.draw(codes, places)
         if self.discriminator is not None:
@@ -112,7 +97,7 @@ class NeuroTensorialStage(LightningModule):
             loss = loss + self._descend("discriminator", optimizers[1], terms)
         follow(self.model.neutral_expression, plain_codes(codes.expression, batch.expression))
         follow(self.model.mean_illumination, codes.illumination)
-        for schedule in _listed(self.lr_schedulers()):
+        for schedule in listed(self.lr_schedulers()):
             schedule.step()
         self.log("loss", loss, prog_bar=True)
         return loss
@@ -234,11 +219,8 @@ class ProofStage(LightningModule):
         self.schedule = schedule
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=self.schedule.learning_rate, betas=_BETAS
-        )
-        drops = torch.optim.lr_scheduler.MultiStepLR(optimizer, self.schedule.drops, gamma=0.1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": drops, "interval": "step"}}
+        (optimizer,), (drops,) = adams([self.model.parameters()], self.schedule, _BETAS)
+        return each_step(optimizer, drops)
 
     def training_step(self, batch: RenderedBatch, batch_index: int) -> Tensor:
         terms = self.terms(batch)
@@ -287,8 +269,3 @@ def follow(running: Tensor, codes: Tensor) -> None:
     if len(codes):
         share = _FOLLOW if running.any() else 1.0
         running.lerp_(codes.detach().mean(dim=0).to(running), share)
-
-
-def _listed(found: Any) -> list[Any]:
-    """Lightning gives one optimiser or schedule bare, several as a list."""
-    return found if isinstance(found, list) else [found]

@@ -1,4 +1,5 @@
-"""Algorithm 1 of NFGAN: one step of Enc, Dec and Dis, all from the same weights.
+"""Algorithm 1 of NFGAN: one step of Enc, Dec and Dis, all from the same weights; and what may go
+before it.
 
 Each error signal reaches the networks it is meant for (Sec. 4.6): those of symmetry and of the
 adversary stop at Dec, those of features, identity and pixels go on to Enc, and Dis has its own.
@@ -7,7 +8,7 @@ adversary stop at Dec, those of features, identity and pixels go on to Enc, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,25 +27,36 @@ from facefactor.methods.nfgan.losses import (
     real_loss,
 )
 from facefactor.methods.nfgan.model import NFGAN
+from facefactor.nn.schedules import Schedule, adams, listed
 
 if TYPE_CHECKING:
-    from facefactor.data.samples import NormalizedBatch
+    from facefactor.data.samples import LabelledBatch, NormalizedBatch
 
 _BETAS = (0.5, 0.999)
 _NAMES = tuple(field.name for field in fields(Weights))
 _DECODER_ONLY = ("symmetry", "adversarial")  # Algorithm 1: not in the line of theta_Enc
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How fast all networks learn."""
+class AutoencodingStage(LightningModule):
+    """Ours, before the paper's: Enc and Dec learn to redraw photos, pixel by pixel."""
 
-    learning_rate: float
-    drops: tuple[int, ...]  # steps after each of which the rate falls to a tenth
+    def __init__(self, model: NFGAN, learning_rate: float) -> None:
+        super().__init__()
+        self.model = model
+        self.learning_rate = learning_rate
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.model.parameters(), lr=self.learning_rate, betas=_BETAS)
+
+    def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
+        faces = self.model.seen(batch.faces)
+        loss = pixel_loss(self.model.decoder(self.model.encoder(faces)), faces)
+        self.log("loss", loss.detach(), prog_bar=True)
+        return loss
 
 
 class NFGANStage(LightningModule):
-    """The one stage.
+    """Algorithm 1.
 
     Logged, beside every weighted term: `gradient/<term>`, the length of the weighted term's
     gradient at the drawn face.
@@ -84,23 +96,17 @@ class NFGANStage(LightningModule):
         self.register_buffer("measured", torch.zeros((), dtype=torch.int64))
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        optimizers = [
-            torch.optim.Adam(network.parameters(), lr=self.schedule.learning_rate, betas=_BETAS)
-            for network in (self.model, self.discriminator)
-            if network is not None
-        ]
-        return optimizers, [
-            torch.optim.lr_scheduler.MultiStepLR(optimizer, self.schedule.drops, gamma=0.1)
-            for optimizer in optimizers
-        ]
+        networks = [self.model, self.discriminator]
+        learning = [network.parameters() for network in networks if network is not None]
+        return adams(learning, self.schedule, _BETAS)
 
     def training_step(self, batch: NormalizedBatch, batch_index: int) -> Tensor:
         """The sum of all terms is returned to be watched; no gradient follows it."""
         terms = self.propagate(batch)
-        for optimizer in _listed(self.optimizers()):
+        for optimizer in listed(self.optimizers()):
             optimizer.step()
             optimizer.zero_grad()
-        for schedule in _listed(self.lr_schedulers()):
+        for schedule in listed(self.lr_schedulers()):
             schedule.step()
         loss = torch.stack(list(terms.values())).sum()
         self.log_dict(terms)
@@ -234,8 +240,3 @@ def _rgb(images: Tensor) -> Tensor:
 def _known(judged: Tensor | None) -> Tensor:
     assert judged is not None  # only a stage without the adversarial term has no Dis
     return judged
-
-
-def _listed(found: Any) -> list[Any]:
-    """Lightning gives one optimiser or schedule bare, several as a list."""
-    return found if isinstance(found, list) else [found]

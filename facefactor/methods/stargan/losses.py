@@ -1,4 +1,5 @@
-"""Losses only StarGAN uses; the gradient penalty of Eq. 8 is in `losses/gradient_penalty.py`.
+"""Losses only StarGAN uses; Eq. 2 and 3 are in `losses/classification.py`, Eq. 8 in
+`losses/wasserstein.py`, its gradient penalty in `losses/gradient_penalty.py`.
 
 Equation numbers are those of Choi et al., CVPR 2018. Images are in [0, 1] here and in [-1, 1]
 there, so differences of pixels count double.
@@ -20,34 +21,6 @@ class Weights:
     classification: float  # lambda_cls: L_cls, Eq. 2 and 3
     reconstruction: float  # lambda_rec: L_rec, Eq. 4
     penalty: float  # lambda_gp: slope of D_src, Eq. 8
-
-
-def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """What D descends of L_adv, less its penalty (Eq. 8, negated).
-
-    Args:
-        real, fake: scores D_src of real and drawn faces, of any shape.
-
-    Returns:
-        Scalar, any real number: mean score of fakes above that of real ones.
-    """
-    return fake.mean() - real.mean()
-
-
-def generator_loss(fake: Tensor) -> Tensor:
-    """What G descends of L_adv: -D_src of drawn faces, mean over faces and patches (Eq. 8)."""
-    return -fake.mean()
-
-
-def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log D_cls(c | x), mean over the rows with a label; 0 where none has (Eq. 2, 3).
-
-    Args:
-        logits: (N, K) before softmax.
-        labels: (N,) int64; -1 for unknown.
-    """
-    total = F.cross_entropy(logits.float(), labels, ignore_index=-1, reduction="sum")
-    return total / (labels >= 0).sum().clamp(min=1)
 
 
 def reconstruction_loss(rebuilt: Tensor, faces: Tensor) -> Tensor:

@@ -16,13 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from facefactor.losses.classification import class_loss, share_right
 from facefactor.losses.gradient_penalty import gradient_penalty
+from facefactor.losses.wasserstein import critic_loss, fooling_loss
 from facefactor.methods.stargan.losses import (
     Weights,
-    class_loss,
-    critic_loss,
     draw_targets,
-    generator_loss,
     reconstruction_loss,
 )
 from facefactor.methods.stargan.model import StarGAN
@@ -115,9 +114,9 @@ class StarGANStage(LightningModule):
         draw = torch.rand(len(faces), device=faces.device)
         # slopes are those over images in [-1, 1]
         steepness = gradient_penalty(self._scores, 2 * faces - 1, 2 * fakes - 1, draw)
-        self._watch(of_faces, labels)
+        self.log("accuracy", share_right(of_faces, labels), prog_bar=True)  # what D sees
         return {
-            "discriminator/adversarial": critic_loss(real, fake),
+            "discriminator/adversarial": critic_loss(real, fake),  # Eq. 8, negated
             "discriminator/penalty": self.weights.penalty * steepness,
             "discriminator/classification": self.weights.classification  # Eq. 2
             * class_loss(of_faces, labels),
@@ -129,7 +128,7 @@ class StarGANStage(LightningModule):
         fakes = model.generator(faces, self._one_hot(targets))
         scores, logits = model.discriminator(fakes)
         return {
-            "generator/adversarial": generator_loss(scores),
+            "generator/adversarial": fooling_loss(scores),  # Eq. 8
             "generator/classification": weights.classification  # Eq. 3
             * class_loss(logits, targets),
             "generator/reconstruction": weights.reconstruction  # Eq. 4
@@ -166,9 +165,3 @@ class StarGANStage(LightningModule):
         optimizer.step()
         optimizer.zero_grad()
         self.log_dict({name: term.detach() for name, term in terms.items()})
-
-    def _watch(self, logits: Tensor, labels: Tensor) -> None:
-        """Share of the labelled faces whose label D sees."""
-        known = labels >= 0
-        right = ((logits.argmax(dim=1) == labels) & known).sum() / known.sum().clamp(min=1)
-        self.log("accuracy", right, prog_bar=True)

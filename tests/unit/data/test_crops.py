@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facefactor.data import crops
-from facefactor.data.crops import crop_faces
+from facefactor.data.crops import crop_faces, detector_for
 from facefactor.data.readers import read_celeba, read_rafdb
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.files import WriteError
@@ -60,6 +60,18 @@ def test_the_second_call_reads_no_photo(records, tmp_path, monkeypatch):
     np.testing.assert_array_equal(first.faces, second.faces)
     assert second.records == made
     assert not second.faces.flags.writeable
+
+
+def test_faces_are_looked_for_only_where_a_record_does_not_tell(records, monkeypatch):
+    class Detector:
+        def detect(self, photo):
+            return []
+
+    monkeypatch.setattr("facefactor.perception.mtcnn.FaceDetector", Detector)
+    made, _ = records
+    assert detector_for(made) is None
+    found = detector_for([*made, replace(made[0], points=None)])
+    assert found is not None and found.__func__ is Detector.detect
 
 
 @pytest.mark.parametrize("change", ["size", "crop", "points", "file", "order"])

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facefactor.data import frontal_neutral as filter_module
+from facefactor.data import kept_parts
 from facefactor.data.frontal_neutral import (
     MIN_SHARPNESS,
     Judgements,
@@ -131,7 +131,7 @@ def test_dark_glasses_are_seen_where_eyes_are_and_shadows_are_not():
 
 
 def test_faces_are_judged_once_and_a_killed_run_goes_on(judges, tmp_path, monkeypatch):
-    monkeypatch.setattr(filter_module, "_PART", 2)
+    monkeypatch.setattr(kept_parts, "_PART", 2)
     faces = np.stack([noise(level, row) for row, level in enumerate((0.9, 0.2, 0.8, 0.1, 0.7))])
     told: list[tuple[int, int]] = []
     first = judge_faces(faces, judges, tmp_path, lambda *done: told.append(done))

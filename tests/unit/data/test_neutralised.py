@@ -1,14 +1,23 @@
-"""Neutral faces drawn by another model: kept on disk, changed as their photos are."""
+"""Neutral faces, photographed, rendered or drawn by another model: found, kept, changed alike."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from facefactor.data import neutralised
-from facefactor.data.neutralised import NeutralisedFaces, draw_neutrals
-from facefactor.data.records import DataError
+from facefactor.data import kept_parts, neutralised
+from facefactor.data.neutralised import (
+    NeutralisedFaces,
+    RenderedNeutralised,
+    draw_neutrals,
+    find_neutrals,
+)
+from facefactor.data.records import DataError, FaceRecord
+from facefactor.data.synthetic import FaceRenderer
+from tests.made_talking_head import talking_egg
 
 SIZE = 16
 
@@ -28,6 +37,48 @@ class Darker:
         return faces / 2
 
 
+def test_the_neutral_photo_is_of_the_same_clip_or_session():
+    """Sessions of "anna" differ in brightness; nobody says that "bert" looks straight ahead."""
+
+    def photo(subject, expression, clip=None, frontal=True):
+        return FaceRecord(Path("x.png"), subject, expression, clip=clip, frontal=frontal)
+
+    shown = [
+        (photo("anna", "happiness"), 100),
+        (photo("anna", "neutral"), 10),
+        (photo("anna", "neutral"), 90),
+        (photo("anna", "anger"), 12),
+        (photo("anna", "anger", clip="film"), 10),
+        (photo("anna", "neutral", clip="film"), 200),
+        (photo("bert", "fear", frontal=False), 50),
+        (photo("bert", "neutral", frontal=False), 50),
+        (photo(None, "neutral"), 50),
+        (photo("carl", "surprise"), 50),
+    ]
+    faces = np.stack([np.full((SIZE, SIZE, 3), level, np.uint8) for _, level in shown])
+    found = find_neutrals(faces, [record for record, _ in shown])
+    assert found.tolist() == [2, 1, 2, 1, 5, 5, -1, -1, -1, -1]
+
+
+def test_rendered_faces_differ_from_their_neutral_ones_in_expression_only(monkeypatch):
+    """Told by what is asked of the renderer, and by pixels: the ground is the same."""
+    scenes = []
+    renderer = FaceRenderer(talking_egg(), "facecycle", 32)
+    render = renderer.render
+    monkeypatch.setattr(renderer, "render", lambda shown: scenes.append(shown) or render(shown))
+    batch = RenderedNeutralised(renderer, people=5, batch_size=4, seed=0)[3]
+    given, neutral = scenes
+    assert batch.faces.shape == batch.neutrals.shape == (4, 3, 32, 32)
+    assert given.expression.abs().sum() > 0 and neutral.expression.abs().sum() == 0
+    assert set(neutral.expression_name) == {"neutral"}
+    for name in ("subject", "identity", "traits", "pose", "wobble", "lighting", "ground"):
+        assert torch.equal(getattr(given, name), getattr(neutral, name))
+    assert (batch.faces[..., 0, 0] - batch.neutrals[..., 0, 0]).abs().max() < 0.02
+    assert (batch.faces - batch.neutrals).abs().max() > 0.05
+    again = RenderedNeutralised(FaceRenderer(talking_egg(), "facecycle", 32), 5, 4, 0)[3]
+    assert torch.equal(again.faces, batch.faces)
+
+
 def test_faces_are_drawn_in_order(tmp_path):
     faces, darker = made_faces(), Darker()
     done = []
@@ -37,7 +88,7 @@ def test_faces_are_drawn_in_order(tmp_path):
 
 
 def test_what_is_drawn_once_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(neutralised, "_PART", 2)
+    monkeypatch.setattr(kept_parts, "_PART", 2)
     monkeypatch.setattr(neutralised, "_TOGETHER", 1)
     faces, darker = made_faces(), Darker()
     first = draw_neutrals(faces, darker, "darker", tmp_path)

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from facefactor.data.normalized import (
-    MixedNormalized,
     NormalizedPairs,
     RenderedNormalized,
     find_targets,
@@ -17,6 +16,7 @@ from facefactor.data.normalized import (
     people_of_step,
 )
 from facefactor.data.records import DataError, FaceRecord
+from facefactor.data.samples import Mixed
 from facefactor.data.scenes import FRONTAL_PITCH, draw_scenes
 from facefactor.data.synthetic import FaceRenderer
 from tests.made_talking_head import talking_egg
@@ -227,6 +227,6 @@ def test_a_mixed_batch_has_both_after_one_another(made, renderer):
     faces, records, frontal = made
     photos = NormalizedPairs(faces, records, find_targets(records, frontal), 3, 0)
     rendered = RenderedNormalized(renderer, 50, 2, 0)
-    batch = MixedNormalized(photos, rendered)[1]
+    batch = Mixed(photos, rendered)[1]
     for images, of_photos, of_rendered in zip(batch, photos[1], rendered[1], strict=True):
         torch.testing.assert_close(images, torch.cat([of_photos, of_rendered]))

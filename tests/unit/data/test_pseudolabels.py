@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from facefactor.data import pseudolabels
+from facefactor.data import kept_parts
 from facefactor.data.pseudolabels import pseudo_labels, unpack_normals
 from facefactor.geometry.lighting import directional_lighting, shading
 from facefactor.geometry.morphable import MorphableModel
@@ -85,7 +85,7 @@ def test_normals_survive_their_bytes():
 
 
 def test_a_killed_run_goes_on_with_the_parts_it_has(model, made, tmp_path, monkeypatch):
-    monkeypatch.setattr(pseudolabels, "_PART", 1)
+    monkeypatch.setattr(kept_parts, "_PART", 1)
     faces, landmarks, _, _ = made
     told = []
     whole = pseudo_labels(

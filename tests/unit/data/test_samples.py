@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from kornia.augmentation import AugmentationSequential
 
+from facefactor.data.colour import match_colour
 from facefactor.data.records import FaceRecord
-from facefactor.data.samples import FacePairs, LabelledFaces, deform, match_colour, rows_of_step
+from facefactor.data.samples import FacePairs, LabelledFaces, deform, rows_of_step
 
 
 def faces_of(*people: str) -> tuple[np.ndarray, list[FaceRecord]]:

@@ -9,6 +9,7 @@ from facefactor.evaluation.relighting import (
     closeness,
     direction_lighting,
     embeddings_of,
+    lit_by,
     photo_area,
     put_back,
     relighting_table,
@@ -17,7 +18,14 @@ from facefactor.evaluation.relighting import (
 from facefactor.geometry.lighting import shading
 from facefactor.geometry.similarity import apply_affine
 from facefactor.images import face_to_photo
-from facefactor.perception.align import Placement, align, crop_points, paste_back, place
+from facefactor.perception.align import (
+    Placement,
+    align,
+    crop_points,
+    light_and_move,
+    paste_back,
+    place,
+)
 
 WHOLE = np.ones((4, 4), bool)
 
@@ -92,6 +100,19 @@ def test_put_back_is_what_the_edit_of_a_photo_gives():
     assert np.abs(found.astype(int) - expected).max() <= 1
     assert np.abs(found.astype(int) - face_to_photo(photo)[0]).max() > 50
     assert (found[0] == face_to_photo(photo)[0][0]).all()  # nothing at the border
+
+
+def test_lit_by_is_what_the_relighting_of_a_photo_gives():
+    draw = torch.Generator().manual_seed(0)
+    photo = (255 * torch.rand(1, 3, 32, 32, generator=draw)).round() / 255
+    gain = 2 * torch.rand(1, 1, 32, 32, generator=draw)
+    found = face_to_photo(lit_by(photo, gain))[0]
+    own = face_to_photo(photo)[0]
+    still = torch.zeros(1, 2, 32, 32)
+    expected = light_and_move(own, Placement(np.eye(2, 3), 32), gain, still)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert np.abs(found.astype(int) - own).max() > 50
+    assert (found[0] == own[0]).all()  # nothing at the border
 
 
 def test_where_a_crop_shows_its_photo():

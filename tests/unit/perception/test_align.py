@@ -10,9 +10,11 @@ from facefactor.perception.align import (
     CROPS,
     Placement,
     align,
+    brighten,
     crop_points,
     cut,
     feathered_mask,
+    light_and_move,
     paste_back,
     place,
 )
@@ -217,6 +219,41 @@ def test_a_pure_flow_edit_leaves_nothing_to_add(portrait, placed):
 
     assert sharpness(pasted) > 0.9 * sharpness(portrait)
     assert sharpness(raw) < 0.6 * sharpness(portrait)
+
+
+def test_light_multiplies_the_photo_and_black_stays_black(portrait, placed):
+    _, placement = placed
+    photo = portrait // 2
+    photo[217, 262] = 0
+    still, twice = torch.zeros(1, 2, 64, 64), torch.full((1, 1, 64, 64), 2.0)
+    lit = light_and_move(photo, placement, twice, still)
+    middle = np.s_[210:225, 255:270]  # where the mask is full
+    expected = 255 * (1 - (1 - photo[middle] / 255) ** 2)
+    assert np.abs(lit[middle] - expected).max() <= 0.51
+    half = light_and_move(photo, placement, twice / 4, still)
+    assert np.abs(half[middle] - photo[middle] / 2).max() <= 0.51
+    outside = ~inside_crop(placement, portrait.shape)
+    assert np.array_equal(lit[outside], photo[outside])
+    assert np.array_equal(light_and_move(photo, placement, twice / 2, still), photo)
+
+
+def test_brightened_values_by_hand():
+    values, gain = np.float32([0, 0.5, 0.5, 0.5, 1]), np.float32([3, 2, 1, 0.5, 3])
+    np.testing.assert_allclose(brighten(255 * values, gain) / 255, [0, 0.75, 0.5, 0.25, 1])
+
+
+def test_light_goes_along_with_what_it_is_on(portrait, placed):
+    """First lit, then moved: one half twice as bright, everything moved by a pixel of the crop."""
+    face, placement = placed
+    gain = torch.ones(1, 1, 64, 64)
+    gain[..., 32:] = 0.5
+    still, flow = torch.zeros(1, 2, 64, 64), shifted_flow(2)
+    lit = light_and_move(portrait, placement, gain, still)
+    moved = light_and_move(portrait, placement, gain, flow)
+    expected = paste_back(lit, placement, warp(face, flow), face, flow)
+    apart = np.abs(moved.astype(int) - expected)  # bytes in between are rounded and cut
+    assert apart.mean() < 0.1 and apart.max() < 10
+    assert np.abs(moved.astype(int) - lit).max() > 30
 
 
 def test_without_reconstruction_the_colours_are_matched(portrait, placed):
