@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from facefactor.data.held_out import TRAINED_PEOPLE
 from facefactor.data.records import FaceRecord, split_hash
 from facefactor.factors import EXPRESSIONS, FactorName
 from facefactor.geometry.rotations import yaw_pitch_roll
 from facefactor.protocols.labelled import DATASETS, Labels, labelled_faces
-from facefactor.protocols.rendered import STRANGERS, morphable_of, renderer_of
+from facefactor.protocols.rendered import morphable_of, renderer_of
 from facefactor.protocols.subject import Subject
 
 # Its test part is for testing: nothing learns from it, probes neither.
@@ -106,7 +107,7 @@ def rendered_faces(subject: Subject, seed: int) -> ProbedFaces:
     from facefactor.data.synthetic import synthetic_faces  # brings kornia: slow
 
     renderer = renderer_of(subject, morphable_of(subject, "disentanglement of rendered faces"))
-    people = range(STRANGERS, STRANGERS + RENDERED_PEOPLE)
+    people = range(TRAINED_PEOPLE, TRAINED_PEOPLE + RENDERED_PEOPLE)
     made = synthetic_faces(renderer, people, EXPRESSIONS * _TIMES, seed)
     names = [str(number) for number in made.subject.tolist()]
     yaw = yaw_pitch_roll(made.rotation)[:, 0]
