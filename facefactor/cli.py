@@ -20,7 +20,7 @@ from facefactor.errors import FaceFactorError
 from facefactor.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from facefactor.api import Verification
+    from facefactor.api import Report, Verification
 
 DEFAULT_MODEL = "facecycle"
 
@@ -75,6 +75,26 @@ Steps = Annotated[
     int | None, typer.Option("--steps", min=2, help="Pictures of the way: a sheet or a film.")
 ]
 Direction = Literal["front", "left", "right", "above", "below"]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data", "-d", metavar="NAME=FOLDER", callback=_named, help="A data set; repeatable."
+    ),
+]
+Reports = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="A folder for results.json, results.md and results.html."),
+]
+Page = Annotated[
+    Path | None,
+    typer.Option("--page", help="Also a Markdown file, without pictures, and its .json."),
+]
+Rendered = Annotated[
+    Path | None, typer.Option("--morphable", help="A morphable model's .npz, for rendered faces.")
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Measure anew what was measured before and kept.")
+]
 
 
 @app.callback()
@@ -561,8 +581,9 @@ def evaluate(
             help="expression-probe, expression-map-probe, head-pose, verification, "
             "neutral-consistency, motion, normalization, normalized-verification, recognition, "
             "recognition-by-yaw, expression-folds, leakage, synthetic-truth, synthetic-exchange, "
-            "predictability, relighting, codes-picture, synthesis. Of the landmark network: "
-            "landmark-error, fitting. Repeatable; codes-picture and synthesis need --output.",
+            "predictability, relighting, disentanglement, redrawing, speed, codes-picture, "
+            "synthesis. Of the landmark network: landmark-error, fitting. Repeatable; "
+            "codes-picture and synthesis need --output.",
         ),
     ],
     dataset: Annotated[
@@ -597,6 +618,76 @@ def evaluate(
     )
     for table in tables:
         typer.echo(table.to_markdown())
+
+
+@app.command()
+def reproduce(
+    method: Annotated[
+        str | None, typer.Argument(help="facecycle, neurotensorial, leed, nfgan or ipdfer.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All five, in place of one.")] = False,
+    data: Data = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Weights in place of the packaged ones; repeatable, for variants and seeds.",
+        ),
+    ] = None,
+    morphable: Rendered = None,
+    output: Reports = None,
+    page: Page = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    fresh: Fresh = False,
+) -> None:
+    """A paper's tables, row by row: its figures, ours, and what the rest needs."""
+    from facefactor import api
+
+    if (method is None) != every:
+        raise typer.BadParameter("name one method, or say --all")
+    with _progress("reproduce") as progress:
+        report = api.reproduce(
+            method,
+            data or [],
+            models=model or [],
+            morphable=morphable,
+            output=output,
+            page=page,
+            seed=seed,
+            fresh=fresh,
+            progress=progress,
+        )
+    _finish_report(report, output, page)
+
+
+@app.command()
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL", help="Packaged weights, or weight files.")
+    ],
+    data: Data = None,
+    morphable: Rendered = None,
+    output: Reports = None,
+    page: Page = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    fresh: Fresh = False,
+) -> None:
+    """Models side by side: what each code tells of each factor, what drawings keep, speed."""
+    from facefactor import api
+
+    with _progress("compare") as progress:
+        report = api.compare(
+            models,
+            data or [],
+            morphable=morphable,
+            output=output,
+            page=page,
+            seed=seed,
+            fresh=fresh,
+            progress=progress,
+        )
+    _finish_report(report, output, page)
 
 
 @app.command()
@@ -778,6 +869,17 @@ def _finish(outcome: Outcome, listed: bool = True) -> None:
     for message in outcome.failed.values():
         typer.echo(f"facefactor: {message}", err=True)
     raise typer.Exit(outcome.exit_code)
+
+
+def _finish_report(report: Report, output: Path | None, page: Path | None) -> None:
+    """Print the page, and where it was written; exit."""
+    typer.echo(report.to_markdown())
+    for path in (output and output / "results.html", page):
+        if path is not None:
+            typer.echo(path, err=True)
+    for run, reason in report.failed.items():
+        typer.echo(f"facefactor: {run}: {reason}", err=True)
+    raise typer.Exit(report.exit_code)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from facefactor.evaluation.tables import ResultTable, write_json
 from facefactor.files import atomic_path
 from facefactor.images import write_image
 from facefactor.protocols.codes import expression, expression_map, head_pose, verification_of_pairs
+from facefactor.protocols.disentanglement import disentanglement
 from facefactor.protocols.exchange import synthetic_exchange
 from facefactor.protocols.instruments import instrument_file, measure_instrument
 from facefactor.protocols.leakage import leakage
@@ -22,6 +23,7 @@ from facefactor.protocols.pictures import codes_picture, synthesis
 from facefactor.protocols.predictability import predictability_matrix
 from facefactor.protocols.recognition import recognition, recognition_by_yaw
 from facefactor.protocols.recognition_folds import expression_folds
+from facefactor.protocols.redrawing import redrawing, speed
 from facefactor.protocols.relighting import relighting_of_pairs
 from facefactor.protocols.subject import CACHE, Encode, Findings, Subject
 from facefactor.protocols.synthetic import synthetic_truth
@@ -46,6 +48,9 @@ PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], Findings]] = {
     "synthetic-exchange": synthetic_exchange,
     "predictability": predictability_matrix,
     "relighting": relighting_of_pairs,
+    "disentanglement": disentanglement,
+    "redrawing": redrawing,
+    "speed": speed,
     "codes-picture": codes_picture,
     "synthesis": synthesis,
 }

@@ -1,0 +1,67 @@
+"""FaceCycle (ICCV 2021): Tables 1 to 3."""
+
+from __future__ import annotations
+
+from facefactor.protocols.published.rows import Answer, Extra, Paper, Row, of_others
+
+_PROBE = "expression probe, published recipe"
+_DESCRIPTORS = "a hand-made descriptor, which facefactor does not measure yet"
+_CPLFW = "there is no reader of CPLFW's pairs"
+
+
+def _expression(table: str, reader: str, value: float, n: int) -> Row:
+    answer = Answer("expression-probe", "accuracy", reader, _PROBE)
+    return Row(table, "Ours", value, of="facecycle", answers=(answer,), n=n)
+
+
+def _pose(name: str, metric: str, value: float) -> Row:
+    answer = Answer("head-pose", metric, "poses")
+    return Row("Table 2, AFLW2000", f"Ours, {name}", value, "°", "facecycle", (answer,), n=2000)
+
+
+_VERIFIED = Answer("verification", "accuracy", "lfw", beside=("celeba",))
+_TABLE_1 = "Table 1, FER-2013", "Table 1, RAF-DB"
+_TABLE_3 = "Table 3, LFW", "Table 3, CPLFW"
+
+PAPER = Paper(
+    "Learning Facial Representations from the Cycle-consistency of Face",
+    (
+        *of_others(_TABLE_1[0], {"FSN": 67.60, "ALT": 69.85}),
+        *of_others(_TABLE_1[0], {"LBP": 37.89, "HoG": 45.47}, _DESCRIPTORS),
+        *of_others(_TABLE_1[0], {"FAb-Net": 46.98, "TCAE": 45.05, "BMVC'20": 47.61, "MoCo": 47.24}),
+        _expression(_TABLE_1[0], "fer2013", 48.76, 3589),
+        *of_others(_TABLE_1[1], {"FSN": 81.10, "ALT": 84.50}),
+        *of_others(_TABLE_1[1], {"LBP": 52.17, "HoG": 63.53}, _DESCRIPTORS),
+        *of_others(_TABLE_1[1], {"FAb-Net": 66.72, "TCAE": 65.32, "BMVC'20": 58.86, "MoCo": 68.32}),
+        _expression(_TABLE_1[1], "rafdb", 71.01, 3068),
+        *of_others(
+            "Table 2, AFLW2000, mean of yaw, pitch and roll",
+            {"FAN": 9.12, "FSA-Net": 5.75, "Dlib (68 points)": 15.80, "FAb-Net": 13.89}
+            | {"TCAE": 17.39, "BMVC'20": 16.90, "MoCo": 20.11},
+            unit="°",
+        ),
+        *of_others(
+            "Table 2, AFLW2000, mean of yaw, pitch and roll",
+            {"LBP": 18.27, "HoG": 14.00},
+            _DESCRIPTORS,
+            "°",
+        ),
+        _pose("yaw", "yaw", 11.70),
+        _pose("pitch", "pitch", 12.76),
+        _pose("roll", "roll", 12.94),
+        _pose("mean", "mean", 12.47),
+        *of_others(_TABLE_3[0], {"VGG-Face": 98.95, "SphereFace": 99.42, "ArcFace": 99.53}),
+        *of_others(_TABLE_3[0], {"VGG": 71.48, "MoCo": 65.88}),
+        *of_others(_TABLE_3[0], {"LBP": 56.90, "HoG": 62.73}, _DESCRIPTORS),
+        Row(_TABLE_3[0], "Ours", 73.72, of="facecycle", answers=(_VERIFIED,), n=6000),
+        *of_others(_TABLE_3[1], {"VGG-Face": 84.00, "SphereFace": 81.40, "ArcFace": 92.08}),
+        *of_others(_TABLE_3[1], {"LBP": 51.50, "HoG": 51.73, "MoCo": 55.12}),
+        *of_others(_TABLE_3[1], {"Ours": 58.52}, _CPLFW),
+    ),
+    (
+        Extra("neutral-consistency", ("celeba",)),
+        Extra("motion", ("rafdb",)),
+        Extra("synthesis", ("celeba",)),
+        Extra("codes-picture", ("rafdb",)),
+    ),
+)

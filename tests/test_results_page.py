@@ -1,0 +1,143 @@
+"""The results page is of the weights that are packaged, and figures quoted elsewhere are its.
+
+The page, `docs/results.md` with its figures in `docs/results.json`, is written by `facefactor
+reproduce --all ... --page docs/results.md`. A figure in a README or a card that is marked, as in
+
+    65.42 %<!-- ours: expression probe, published recipe | rafdb | facecycle | accuracy -->
+
+(protocol, data set, model and metric as on the page), must be the page's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from facefactor.checkpoints import packaged_weights, read_header
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = ROOT / "docs" / "results.json"
+QUOTING = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("facefactor/methods/*/README.md")),
+    *sorted(ROOT.glob("facefactor/weights/**/*.md")),
+]
+MARKED = re.compile(
+    r"(?P<value>-?[\d,]+(?:\.\d+)?)(?: ± (?P<spread>[\d.]+))?\s*(?:%|°|dB|px|mm|ms)?"
+    r"\s*<!-- ours: (?P<key>[^>]*?) -->"
+)
+ANY_MARK = re.compile(r"<!-- ours:")
+
+Figures = dict[tuple[str, ...], tuple[float | None, float | None]]
+
+
+def figures(told: dict[str, Any]) -> Figures:
+    """(protocol, data set, model, metric) -> value and spread, of all tables of a page."""
+    groups = [*told.get("papers", []), *([told["comparison"]] if "comparison" in told else [])]
+    return {
+        (table["protocol"], table["dataset"], table["model"], score["metric"]): (
+            score["value"],
+            score["spread"],
+        )
+        for group in groups
+        for table in group["tables"]
+        for score in table["scores"]
+    }
+
+
+def wrong_figures(text: str, known: Figures) -> list[str]:
+    """What a text quotes otherwise than the page has it, or the page does not have."""
+    found = list(MARKED.finditer(text))
+    wrong = []
+    if len(found) != len(ANY_MARK.findall(text)):
+        wrong.append("a mark stands behind no number, or says nothing")
+    for mark in found:
+        key = tuple(part.strip() for part in mark["key"].split("|"))
+        if key not in known:
+            wrong.append(f"{mark[0]}: not on the page")
+            continue
+        for quoted, value in zip((mark["value"], mark["spread"]), known[key], strict=True):
+            if quoted is not None and quoted.replace(",", "") != _shown(value, quoted):
+                wrong.append(f"{mark[0]}: the page has {value}")
+    return wrong
+
+
+def _shown(value: float | None, like: str) -> str:
+    """A value with as many decimals as the figure quoted."""
+    return "" if value is None else f"{value:.{len(like.partition('.')[2])}f}"
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, Any]:
+    if not FIGURES.is_file():
+        pytest.skip("docs/results.json has not been written yet (facefactor reproduce --all)")
+    told: dict[str, Any] = json.loads(FIGURES.read_text(encoding="utf-8"))
+    return told
+
+
+@pytest.mark.parametrize("file", QUOTING, ids=lambda file: str(file.relative_to(ROOT)))
+def test_marked_figures_are_those_of_the_page(file: Path, page: dict[str, Any]) -> None:
+    assert wrong_figures(file.read_text(encoding="utf-8"), figures(page)) == []
+
+
+def test_the_page_is_of_the_packaged_weights(page: dict[str, Any]) -> None:
+    packaged = {file.stem: read_header(file).sha256 for file in packaged_weights()}
+    measured = {
+        each["model"]: each["sha256"] for paper in page["papers"] for each in paper["weights"]
+    }
+    assert measured == {name: packaged[name] for name in measured}
+    assert measured, "the page is of no weights at all"
+
+
+# The check itself
+
+TOLD = {
+    "papers": [
+        {
+            "tables": [
+                {
+                    "protocol": "probe",
+                    "dataset": "rafdb",
+                    "model": "facecycle",
+                    "scores": [
+                        {"metric": "accuracy", "value": 65.4172, "spread": None},
+                        {"metric": "pairs", "value": 6000.0, "spread": 2.291},
+                    ],
+                }
+            ]
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no mark, 12.3 %",
+        "| 65.42 %<!-- ours: probe | rafdb | facecycle | accuracy --> | 71.01 % |",
+        "65.4 % <!-- ours: probe|rafdb|facecycle|accuracy -->",
+        "6,000 ± 2.29 <!-- ours: probe | rafdb | facecycle | pairs -->",
+    ],
+)
+def test_right_figures_pass(text: str) -> None:
+    assert wrong_figures(text, figures(TOLD)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("65.41 %<!-- ours: probe | rafdb | facecycle | accuracy -->", "the page has 65.4172"),
+        ("-65.42 %<!-- ours: probe | rafdb | facecycle | accuracy -->", "the page has"),
+        ("6000 ± 2.3 <!-- ours: probe | rafdb | facecycle | pairs -->", None),
+        ("6000 ± 2.4 <!-- ours: probe | rafdb | facecycle | pairs -->", "the page has 2.291"),
+        ("65.42 %<!-- ours: probe | rafdb | facecycle | recall -->", "not on the page"),
+        ("good<!-- ours: probe | rafdb | facecycle | accuracy -->", "behind no number"),
+    ],
+)
+def test_wrong_figures_are_told(text: str, reason: str | None) -> None:
+    found = wrong_figures(text, figures(TOLD))
+    assert found == [] if reason is None else reason in found[0]
