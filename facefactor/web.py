@@ -1,0 +1,381 @@
+"""The page: a photo, a model, controls drawn from what the model declares, and what it sees."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+from fastapi import FastAPI
+from PIL import Image
+
+from facefactor import api
+from facefactor.errors import FaceFactorError
+from facefactor.serving.desk import Desk, Limits, Shelf, read_faces, within
+from facefactor.serving.looking import Seen, look_at
+from facefactor.serving.mounting import mount
+from facefactor.serving.offers import Offer, offers
+from facefactor.serving.session import Session, Step, boxed, face_at, follow
+
+_Answer = TypeVar("_Answer")
+_TITLE = "facefactor"
+_ABOUT = (
+    "# facefactor\nTake a face photo apart into identity, expression, pose and illumination, "
+    "change any of them, put the face back. Photos stay on the machine that runs this page, which "
+    "forgets them after an hour."
+)
+_CSS = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto; }
+@media (max-width: 640px) { .gradio-container { padding: 8px !important; } }
+footer { display: none !important; }
+.about { padding: 8px 12px; }
+.sheet, .sheet .grid-wrap { min-height: 0 !important; height: auto !important; }
+.sheet .grid-wrap { max-height: none !important; }
+.sheet .caption-label { white-space: normal; max-width: 96%; right: 2%; font-size: 11px; }
+"""
+_HOUR = 3600
+_SESSIONS = 16  # photos of as many tabs are kept in memory
+
+
+def mounted(app: FastAPI, shelf: Shelf, desk: Desk, limits: Limits, folder: Path) -> FastAPI:
+    """The page at `/` of an application; see `Page`."""
+    page = Page(shelf, desk, limits, folder)
+    return mount(app, page.blocks, limits, folder, _CSS)
+
+
+class Page:
+    """The page's parts and what happens when they are used; `blocks` is the page.
+
+    Nothing here knows a method: models are asked what they offer, in a loop.
+    """
+
+    def __init__(self, shelf: Shelf, desk: Desk, limits: Limits, folder: Path) -> None:
+        """Args:
+        folder: for what can be downloaded; gradio's temporary folder, which it empties.
+        """
+        self.shelf, self.desk, self.limits, self.folder = shelf, desk, limits, folder
+        self.offers = {name: offers(shelf[name]) for name in shelf.names}
+        # gradio's own telemetry would ask another host
+        self.blocks = gr.Blocks(
+            title=_TITLE, analytics_enabled=False, delete_cache=(_HOUR // 6, _HOUR)
+        )
+        with self.blocks:
+            self._draw()
+        self.blocks.state_session_capacity = _SESSIONS
+        self.blocks.queue(max_size=limits.waiting, default_concurrency_limit=None)
+
+    # What is on the page
+
+    def _draw(self) -> None:
+        gr.Markdown(_ABOUT)
+        self.session = gr.State(None, time_to_live=_HOUR)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                self._draw_photo()
+            with gr.Column(scale=3, min_width=320):
+                with gr.Tab("Edit"):
+                    self._draw_edits()
+                    self._draw_result()
+                with gr.Tab("Analyse"):
+                    self._draw_analysis()
+        self._connect()
+
+    def _draw_photo(self) -> None:
+        self.photo = gr.Image(
+            label="Photo",
+            sources=["upload", "webcam", "clipboard"],
+            type="filepath",
+            image_mode=None,  # the file as it is: we read it ourselves
+            height=340,
+            elem_id="photo",
+        )
+        portraits = api.portrait_paths()
+        gr.Examples(
+            [[str(path)] for path in portraits.values()],
+            self.photo,
+            example_labels=list(portraits),
+            cache_examples=False,
+        )
+        self.people = gr.Image(
+            label="Click the face to work on",
+            interactive=False,
+            visible=False,
+            elem_id="people",
+            buttons=[],
+        )
+        self.found = gr.Markdown("No photo yet.", elem_id="found")
+
+    def _draw_edits(self) -> None:
+        first = self.shelf.names[0]
+        self.model = gr.Radio(list(self.shelf.names), value=first, label="Model", elem_id="model")
+        self.edit = gr.Dropdown(
+            [offer.name for offer in self.offers[first]],
+            value=self.offers[first][0].name,
+            label="Edit",
+            elem_id="edit",
+            filterable=False,
+        )
+        self.groups: dict[tuple[str, str], gr.Group] = {}
+        self.sliders: dict[tuple[str, str], list[gr.Slider]] = {}
+        for place, offer in self._all_offers():
+            shown = place == (first, self.offers[first][0].name)
+            with gr.Group(visible=shown) as self.groups[place]:
+                gr.Markdown(offer.about, elem_classes="about")
+                self.sliders[place] = [
+                    gr.Slider(
+                        one.low, one.high, one.value, step=one.step, label=one.name, info=one.label
+                    )
+                    for one in offer.sliders
+                ]
+        with gr.Group(visible=self.offers[first][0].reference) as self.reference_group:
+            self.reference = gr.Image(
+                label="The other face: a photo",
+                sources=["upload", "webcam", "clipboard"],
+                type="filepath",
+                image_mode=None,
+                height=240,
+                elem_id="reference",
+            )
+            self.clip = gr.File(
+                label="or a clip, which makes a film",
+                file_types=[".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"],
+                height=110,
+                elem_id="clip",
+            )
+        self.apply = gr.Button("Apply", variant="primary", elem_id="apply")
+
+    def _draw_analysis(self) -> None:
+        self.analyse = gr.Button("Analyse this face", variant="primary", elem_id="analyse")
+        self.expression = gr.Label(label="Expression", num_top_classes=8, elem_id="expression")
+        with gr.Row():
+            self.axes = gr.Image(
+                label="Head pose", interactive=False, height=260, elem_id="axes", buttons=[]
+            )
+            self.angles = gr.Markdown(elem_id="angles")
+        self.views = gr.Gallery(
+            show_label=False,
+            columns=3,
+            height="auto",
+            interactive=False,
+            elem_id="views",
+            elem_classes="sheet",
+            buttons=[],
+        )
+        self.solid = gr.Model3D(
+            label="Mesh", interactive=False, height=320, visible=False, elem_id="solid"
+        )
+        with gr.Row():
+            self.codes_file = gr.DownloadButton("Codes (JSON)", visible=False, elem_id="codes")
+            self.mesh_file = gr.DownloadButton("Mesh (GLB)", visible=False, elem_id="mesh")
+
+    def _draw_result(self) -> None:
+        self.result = gr.ImageSlider(
+            label="Before and after",
+            interactive=False,
+            visible=False,
+            format="jpeg",
+            max_height=560,
+            elem_id="result",
+            buttons=["fullscreen"],
+        )
+        self.film = gr.Video(label="Film", interactive=False, visible=False, elem_id="film")
+        self.picture_file = gr.DownloadButton("Picture (PNG)", visible=False, elem_id="picture")
+        self.history_title = gr.Markdown("History: click a step to go on from there", visible=False)
+        self.history = gr.Gallery(
+            show_label=False,
+            columns=4,
+            height="auto",
+            allow_preview=False,
+            interactive=False,
+            visible=False,
+            elem_id="history",
+            elem_classes="sheet",
+            buttons=[],
+        )
+
+    def _all_offers(self) -> Iterator[tuple[tuple[str, str], Offer]]:
+        for model, found in self.offers.items():
+            for offer in found:
+                yield (model, offer.name), offer
+
+    # What happens
+
+    def _connect(self) -> None:
+        private: Any = {"api_visibility": "private"}  # programs have the REST service
+        shown = [self.session, self.people, self.found, self.result, self.film, self.picture_file]
+        shown += [self.history, self.history_title]
+        controls = [*self.groups.values(), self.reference_group]
+        numbers = [slider for sliders in self.sliders.values() for slider in sliders]
+        cleared = [self.expression, self.axes, self.angles, self.views, self.solid]
+        cleared += [self.codes_file, self.mesh_file]
+        self.photo.change(self.see, self.photo, shown, **private).then(
+            self.forget_analysis, None, cleared, show_progress="hidden", **private
+        )
+        self.people.select(self.choose_face, self.session, shown, **private)
+        self.model.change(self.choose_model, self.model, [self.edit, *controls], **private)
+        self.edit.change(self.show_controls, [self.model, self.edit], controls, **private)
+        asked = [self.session, self.model, self.edit, self.reference, self.clip, *numbers]
+        self.apply.click(self.change, asked, shown, **private)
+        self.history.select(self.go_back, self.session, shown, **private)
+        self.analyse.click(self.look, [self.session, self.model], cleared, **private)
+
+    def choose_model(self, model: str) -> list[Any]:
+        names = [offer.name for offer in self.offers[model]]
+        return [gr.update(choices=names, value=names[0]), *self.show_controls(model, names[0])]
+
+    def show_controls(self, model: str, edit: str) -> list[Any]:
+        offer = next(one for one in self.offers[model] if one.name == edit)
+        shown = [gr.update(visible=place == (model, edit)) for place in self.groups]
+        return [*shown, gr.update(visible=offer.reference)]
+
+    def forget_analysis(self) -> list[Any]:
+        hidden = gr.update(value=None, visible=False)
+        return [None, None, "", None, hidden, hidden, hidden]
+
+    async def see(self, path: str | None) -> list[Any]:
+        """A photo was given, or taken away."""
+        if path is None:
+            return self._shown(None)
+        faces = await self._faces(path, "all")
+        return self._shown(Session([Step("photo", faces, 0)]))
+
+    async def choose_face(self, session: Session | None, event: gr.SelectData) -> list[Any]:
+        session = _given(session)
+        step = session.now
+        chosen = face_at(step.faces, *event.index)
+        return self._shown(session.instead(replace(step, chosen=chosen)))
+
+    async def go_back(self, session: Session | None, event: gr.SelectData) -> list[Any]:
+        return self._shown(_given(session).at(int(event.index)))
+
+    async def change(
+        self,
+        session: Session | None,
+        model: str,
+        edit: str,
+        reference: str | None,
+        clip: str | None,
+        *numbers: float,
+    ) -> list[Any]:
+        """The edit asked for, of the face chosen."""
+        session = _given(session)
+        offer = next(one for one in self.offers[model] if one.name == edit)
+        values = self._values((model, edit), numbers)
+        face = session.now.face
+        if offer.film is not None and clip is not None:
+            film = await self._film(offer, face, clip, values)
+            return self._shown(session, film=film)
+        other = None
+        if offer.reference:
+            if reference is None:
+                raise gr.Error("Give the other face: a photo, or a clip.", print_exception=False)
+            other = (await self._faces(reference, "largest"))[0]
+
+        def work() -> Step:
+            edited = offer.edit(face, other, **values)
+            return follow(_label(edit, values), session.now, edited)
+
+        step = await self._run(work)
+        return self._shown(session.then(step))
+
+    async def look(self, session: Session | None, model: str) -> list[Any]:
+        """All that the models can tell of the face chosen."""
+        face = _given(session).now.face
+        folder = self._new_folder()
+        seen: Seen = await self._run(lambda: look_at(self.shelf, model, face, folder / "face.glb"))
+        codes = folder / "codes.json"
+        codes.write_text(json.dumps({"model": model, "codes": seen.codes}), encoding="utf-8")
+        return [
+            dict(seen.probabilities),
+            seen.axes,
+            seen.angles,
+            list(seen.views),
+            gr.update(value=seen.mesh, visible=seen.mesh is not None),
+            gr.update(value=codes, visible=True),
+            gr.update(value=seen.mesh, visible=seen.mesh is not None),
+        ]
+
+    def _values(self, place: tuple[str, str], numbers: Sequence[float]) -> dict[str, float]:
+        """Of the sliders of one offer, by their names."""
+        start = 0
+        for other, offer in self._all_offers():
+            if other == place:
+                names = [slider.name for slider in offer.sliders]
+                return dict(zip(names, map(float, numbers[start:]), strict=False))
+            start += len(offer.sliders)
+        raise gr.Error(f"There is no such edit: {', '.join(place)}.", print_exception=False)
+
+    async def _film(
+        self, offer: Offer, face: api.PhotoFace, clip: str, values: dict[str, float]
+    ) -> Path:
+        path = self._new_folder() / "film.mp4"
+        seconds = self.limits.clip_seconds
+
+        def work() -> Path:
+            assert offer.film is not None
+            in_time = within(seconds)
+
+            def frames() -> Iterator[api.Photo]:
+                for photo in offer.film(face, Path(clip), **values):  # type: ignore[misc]
+                    in_time()
+                    yield photo
+
+            api.write_video(path, frames(), api.frame_rate(clip))
+            return path
+
+        return await self._run(work, seconds)
+
+    async def _faces(self, path: str, which: str) -> list[api.PhotoFace]:
+        data = Path(path).read_bytes()
+        return await self._run(lambda: read_faces(data, "photo", self.limits, which))
+
+    async def _run(self, work: Callable[[], _Answer], seconds: float | None = None) -> _Answer:
+        """`work` at the desk; its errors are told on the page."""
+        try:
+            return await self.desk.run(work, seconds)
+        except (FaceFactorError, ValueError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def _shown(self, session: Session | None, film: Path | None = None) -> list[Any]:
+        """What the page shows of a session."""
+        hidden = gr.update(value=None, visible=False)
+        if session is None:
+            return [None, hidden, "No photo yet.", *[hidden] * 4, gr.update(visible=False)]
+        step, count = session.now, len(session.now.faces)
+        several = gr.update(value=boxed(step) if count > 1 else None, visible=count > 1)
+        found = "One face found." if count == 1 else f"{count} faces found; click one."
+        edited = len(session.steps) > 1
+        film_shown = gr.update(value=film, visible=film is not None)
+        title = gr.update(visible=edited)
+        if not edited:
+            return [session, several, found, hidden, film_shown, hidden, hidden, title]
+        slider = gr.update(value=(session.steps[0].photo, step.photo), visible=True)
+        path = self._new_folder() / "edited.png"
+        Image.fromarray(step.photo).save(path, compress_level=3)
+        file = gr.update(value=path, visible=True)
+        steps = [(one.thumbnail, one.label) for one in session.steps]
+        gallery = gr.update(value=steps, visible=True, selected_index=session.place)
+        return [session, several, found, slider, film_shown, file, gallery, title]
+
+    def _new_folder(self) -> Path:
+        folder = self.folder / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        return folder
+
+
+def _given(session: Session | None) -> Session:
+    if session is None:
+        raise gr.Error("Give a photo first.", print_exception=False)
+    return session
+
+
+def _label(edit: str, values: dict[str, float]) -> str:
+    """Of a step: "expression strength 0.5", "lamp: azimuth 60, elevation 0, ..."."""
+    if len(values) == 1 and edit.endswith(next(iter(values))):
+        return f"{edit} {next(iter(values.values())):g}"
+    told = ", ".join(f"{name} {value:g}" for name, value in values.items())
+    return f"{edit}: {told}" if told else edit
