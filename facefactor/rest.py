@@ -26,7 +26,6 @@ from facefactor.serving.answers import (
     served,
 )
 from facefactor.serving.desk import Desk, Limits, Shelf, TooLargeError, face_codes, read_faces
-from facefactor.serving.gate import Gate
 from facefactor.serving.problems import answer_problems
 
 Which = Annotated[str, Form(description="largest, all, or a number from 0, the largest")]
@@ -46,8 +45,8 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def service(shelf: Shelf, desk: Desk, limits: Limits, token: str | None = None) -> FastAPI:
-    """The application: its routes, errors as problem JSON, behind a `Gate`."""
+def service(shelf: Shelf, desk: Desk, limits: Limits) -> FastAPI:
+    """The application: its routes, and errors as problem JSON. It belongs behind a `Gate`."""
     app = FastAPI(
         title="facefactor",
         version=facefactor.__version__,
@@ -58,7 +57,6 @@ def service(shelf: Shelf, desk: Desk, limits: Limits, token: str | None = None) 
     answer_problems(app)
     _add_readings(app, shelf, desk, limits)
     _add_edits(app, shelf, desk, limits)
-    app.add_middleware(Gate, limits=limits, token=token)  # type: ignore[arg-type]
     return app
 
 
@@ -176,7 +174,7 @@ def _add_edits(app: FastAPI, shelf: Shelf, desk: Desk, limits: Limits) -> None:
         angles = azimuth is not None or elevation is not None
         if (source is not None) + (light_from is not None) + angles != 1:
             raise _Unclear("say where the light is from: source, light_from, or angles")
-        own, other = await sent(photo, limits), source and await sent(source, limits)
+        own, other = await sent(photo, limits), await sent(source, limits) if source else None
 
         def work() -> Response:
             light: api.PhotoFace | api.Light
@@ -205,7 +203,7 @@ def _add_edits(app: FastAPI, shelf: Shelf, desk: Desk, limits: Limits) -> None:
         """The head turned to angles (one not given stays), or as in the photo `source`."""
         if (source is None) == (yaw is None and pitch is None and roll is None):
             raise _Unclear("say how to turn: source, or yaw, pitch, roll")
-        own, other = await sent(photo, limits), source and await sent(source, limits)
+        own, other = await sent(photo, limits), await sent(source, limits) if source else None
 
         def work() -> Response:
             goal = (

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import re
 import secrets
+import signal
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -17,8 +20,11 @@ from fastapi import FastAPI
 from facefactor.errors import FaceFactorError
 from facefactor.rest import service
 from facefactor.serving.desk import Desk, Limits, Shelf
+from facefactor.serving.gate import Gate
 
 logger = logging.getLogger(__name__)
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,200}")  # fits an address, a header and a cookie
 
 
 class ServerError(FaceFactorError, OSError):
@@ -41,10 +47,12 @@ def serve(
             is given, and the log says it.
 
     Raises:
-        ServerError: the address is taken, or is none of this machine.
+        ServerError: the address is taken or none of this machine, or the token unusable.
         CheckpointError: no such weights.
     """
     limits = limits or Limits()
+    if token is not None and not _TOKEN.fullmatch(token):
+        raise ServerError("the token is not usable; take 8 or more letters, digits and . _ ~ -")
     listening = listen(host, port)
     if not is_local(host):
         token = token or secrets.token_urlsafe(24)
@@ -54,7 +62,7 @@ def serve(
             host,
         )
     desk = Desk(limits)
-    with listening, tempfile.TemporaryDirectory(prefix="facefactor-") as folder:
+    with _stoppable(), listening, tempfile.TemporaryDirectory(prefix="facefactor-") as folder:
         app = application(Shelf(models), desk, limits, Path(folder), token)
         logger.info("%s", address(host, listening.getsockname()[1], token))
         try:
@@ -64,6 +72,25 @@ def serve(
             uvicorn.Server(settings).run(sockets=[listening])
         finally:
             desk.close()
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """An interrupt or a request to end ends the block, and all it holds is put away.
+
+    uvicorn ends its work in order and then raises the signal again, which would end the process.
+    """
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def application(
@@ -78,7 +105,9 @@ def application(
     os.environ |= {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
     from facefactor.web import mounted
 
-    return mounted(service(shelf, desk, limits, token), shelf, desk, limits, folder)
+    app = mounted(service(shelf, desk, limits), shelf, desk, limits, folder)
+    app.add_middleware(Gate, limits=limits, token=token)  # the last comes first
+    return app
 
 
 def listen(host: str, port: int) -> socket.socket:

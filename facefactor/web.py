@@ -165,8 +165,10 @@ class Page:
             elem_classes="sheet",
             buttons=[],
         )
+        # Not shown together with its value: gradio then often draws nothing.
+        shape = any("shape" in api.abilities(self.shelf[name]) for name in self.shelf.names)
         self.solid = gr.Model3D(
-            label="Mesh", interactive=False, height=320, visible=False, elem_id="solid"
+            label="Mesh", interactive=False, height=320, visible=shape, elem_id="solid"
         )
         with gr.Row():
             self.codes_file = gr.DownloadButton("Codes (JSON)", visible=False, elem_id="codes")
@@ -234,7 +236,7 @@ class Page:
 
     def forget_analysis(self) -> list[Any]:
         hidden = gr.update(value=None, visible=False)
-        return [None, None, "", None, hidden, hidden, hidden]
+        return [None, None, "", None, None, hidden, hidden]
 
     async def see(self, path: str | None) -> list[Any]:
         """A photo was given, or taken away."""
@@ -294,7 +296,7 @@ class Page:
             seen.axes,
             seen.angles,
             list(seen.views),
-            gr.update(value=seen.mesh, visible=seen.mesh is not None),
+            seen.mesh,
             gr.update(value=codes, visible=True),
             gr.update(value=seen.mesh, visible=seen.mesh is not None),
         ]

@@ -80,7 +80,7 @@ class Version(BaseModel):
 def served(shelf: Shelf, name: str) -> Served:
     model = shelf[name]
     removable = api.removable_factors(model)
-    factors = {
+    factors: dict[str, Factor] = {
         factor: Factor(
             shape=list(told.shape),
             meaning=told.meaning,

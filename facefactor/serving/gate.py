@@ -64,10 +64,10 @@ class Gate:
     ) -> tuple[int, str, str] | None:
         """Status, kind and detail of why a request must not pass."""
         host = headers.get("host", "")
-        if self.token is None and urlsplit(f"//{host}").hostname not in LOCAL_HOSTS:
+        if self.token is None and _hostname(host) not in LOCAL_HOSTS:
             return 421, "host", f"{host!r} is not served; ask for 127.0.0.1 or localhost"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition("://")[2] != host:
             return 403, "origin", f"a page of {origin} may not ask"
         if scope["path"] != "/health" and not self._knows_token(scope, headers):
             return (
@@ -77,7 +77,7 @@ class Gate:
             )
         most = self._most(scope["path"])
         length = headers.get("content-length", "0")
-        if not length.isdigit():
+        if not (length.isascii() and length.isdecimal()):
             return 400, "length", f"Content-Length is {length!r}"
         return _too_large(most) if int(length) > most else None
 
@@ -114,6 +114,14 @@ class Gate:
         photos = _PHOTOS * self.limits.photo_bytes
         files = max(photos, self.limits.clip_bytes) if path.endswith("/upload") else photos
         return files + _BESIDE_PHOTOS
+
+
+def _hostname(host: str) -> str | None:
+    """Of a `Host` header; None where it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
 class _Body:

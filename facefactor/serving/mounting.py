@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 
 from facefactor.serving.desk import Limits
 from facefactor.serving.gate import App, Message, Receive, Send, send_problem
@@ -17,11 +18,10 @@ from facefactor.serving.gate import App, Message, Receive, Send, send_problem
 # The others fetch addresses, record, edit the page or tell of the machine.
 _SERVED = re.compile(
     r"/(?:config|theme\.css|favicon\.ico|manifest\.json|(?:assets|static|svelte)/.+|"
-    r"gradio_api/(?:queue/(?:join|data)|heartbeat/\w+|upload|upload_progress|startup-events|"
-    r"info|cancel|reset|file=.+))?/?"
+    r"gradio_api/(?:queue/(?:join|data)|run/predict|heartbeat/\w+|upload|upload_progress|startup-events|"
+    r"cancel|reset|file=.+))?/?"
 )
 _FILE = "/gradio_api/file="
-_OURS = re.compile(r"/(?:health|version|openapi\.json|v1/.*)")
 _FONTS = ["system-ui", "sans-serif"]  # the default theme's come from another host
 
 
@@ -49,7 +49,8 @@ def mount(app: FastAPI, blocks: gr.Blocks, limits: Limits, folder: Path, css: st
     )
     # Only `launch` sets this; until then gradio takes any file of the server as an upload.
     blocks.has_launched = True
-    app.add_middleware(OwnFiles, folder=folder)  # type: ignore[arg-type]
+    ours = {getattr(route, "path", "") for route in app.routes} - {"", "/"}
+    app.add_middleware(OwnFiles, folder=folder, ours=frozenset(ours))
     return app
 
 
@@ -59,12 +60,15 @@ class OwnFiles:
     A request names uploads by their paths; gradio would also fetch a path that is an address.
     """
 
-    def __init__(self, app: App, folder: Path) -> None:
-        self.app, self.folder = app, folder.resolve()
+    def __init__(self, app: App, folder: Path, ours: frozenset[str]) -> None:
+        """Args:
+        ours: paths that are not gradio's.
+        """
+        self.app, self.folder, self.ours = app, folder.resolve(), ours
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or _OURS.fullmatch(path):
+        if scope["type"] != "http" or path in self.ours:
             await self.app(scope, receive, send)
             return
         if not _SERVED.fullmatch(path):
@@ -74,7 +78,11 @@ class OwnFiles:
             await send_problem(send, 403, "file", "this file is not served")
             return
         if scope["method"] == "POST" and not path.startswith("/gradio_api/upload"):
-            body = await _whole(receive)
+            try:
+                body = await _whole(receive)
+            except HTTPException as error:  # the gate's: too large, or not there in time
+                await send_problem(send, error.status_code, "request", error.detail)
+                return
             if not self._names_own_files(body):
                 await send_problem(send, 403, "file", "the request names a file that was not sent")
                 return

@@ -77,7 +77,8 @@ def shelf():
 
 
 def client(shelf, limits=LIMITS, token=None, desk=None, base_url=LOCAL):
-    app = service(shelf, desk or Desk(limits), limits, token)
+    app = service(shelf, desk or Desk(limits), limits)
+    app.add_middleware(Gate, limits=limits, token=token)
     return TestClient(app, base_url, raise_server_exceptions=False)
 
 
@@ -375,11 +376,14 @@ def test_only_local_names_are_served_without_a_token(shelf):
         assert client(shelf, base_url=name).get("/version").status_code == 200
     for name in ("http://evil.example", "http://127.0.0.1.evil.example:7860"):
         problem(client(shelf, base_url=name).get("/version"), 421, "host")
+    for header in ("[", "", "127.0.0.1@evil.example", "localhost.", "évil"):
+        headers = {"host": header.encode("latin-1")}
+        problem(client(shelf).get("/version", headers=headers), 421, "host")
 
 
 def test_pages_elsewhere_may_not_ask(asked):
     assert asked.get("/version", headers={"origin": LOCAL}).status_code == 200
-    for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
+    for origin in ("http://evil.example", "null", "", "http://127.0.0.1:1", "http://["):
         problem(asked.get("/version", headers={"origin": origin}), 403, "origin")
 
 

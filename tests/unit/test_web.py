@@ -1,11 +1,11 @@
-"""The page: controls that follow from what models declare, its sessions, what of gradio is served."""
+"""The page: controls that follow from models, its sessions, and what of gradio is served."""
 
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import socket
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +16,8 @@ pytest.importorskip("gradio", reason="the web extra is not installed")
 
 from fastapi.testclient import TestClient
 
-from facefactor import api, server
+import facefactor
+from facefactor import api, cli, server
 from facefactor.demo import portrait_paths
 from facefactor.factors import Factors, FactorSpec, ModelSpec
 from facefactor.images import read_photo
@@ -220,7 +221,7 @@ def test_controls_are_drawn_for_every_offer(page):
         for slider in offer.sliders
     ]
     assert drawn == wanted
-    assert sum("how bright" in str(one["value"]) for one in parts(page, "markdown")) == 2
+    assert sum("how bright" in str(one.get("value")) for one in parts(page, "markdown")) == 2
 
 
 def test_the_page_asks_no_other_host(page):
@@ -309,6 +310,14 @@ def test_what_was_uploaded_is_taken(page, folder):
     assert page.get(f"/gradio_api/file={path}").content == b"x"
 
 
+def test_what_is_too_large_never_reaches_gradio(page):
+    body = b'"' + b"x" * (2 * LIMITS.photo_bytes + 100_001) + b'"'
+    assert page.post("/gradio_api/queue/join", content=body).status_code == 413
+    parts = iter([body[:1000], body[1000:]])  # its length is not told
+    answer = page.post("/gradio_api/queue/join", content=parts)
+    assert answer.status_code == 413 and answer.json()["type"] == "urn:facefactor:request"
+
+
 def test_garbage_is_refused(page):
     for body in (b"{", b"\xff", b"[" * 100_000):
         assert page.post("/gradio_api/queue/join", content=body).status_code == 403
@@ -324,7 +333,8 @@ def test_gradio_itself_refuses_too(page):
 def test_the_service_is_on_the_same_address(page):
     assert page.get("/health").json()["status"] == "ok"
     assert [one["name"] for one in page.get("/v1/models").json()] == ["facecycle", "made"]
-    assert json.loads(page.get("/v1/nonsense").text)["status"] == 404
+    answer = page.get("/v1/nonsense")
+    assert answer.status_code == 404 and answer.json()["type"] == "urn:facefactor:not-found"
 
 
 # Where it is served
@@ -337,6 +347,12 @@ def test_a_taken_port_is_told():
         port = taken.getsockname()[1]
         with pytest.raises(server.ServerError, match=f"127.0.0.1:{port}: cannot be served"):
             server.listen("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("token", ["", "short", "a b c d e f g", "x; Path=/; y", "käse" * 4])
+def test_a_token_that_cannot_be_sent_is_refused(token):
+    with pytest.raises(server.ServerError, match="token is not usable"):
+        server.serve("127.0.0.1", 0, ["facecycle"], token)
 
 
 def test_an_address_of_another_machine_is_told():
@@ -392,3 +408,28 @@ def test_other_hosts_need_a_token(host, given, warned, monkeypatch, caplog):
     if warned:
         assert len(seen["token"]) >= 24 and seen["token"] in caplog.text
     assert seen["port"] > 0 and seen["there"] and not seen["folder"].exists()
+
+
+# The verb
+
+
+def test_the_verb_passes_what_it_is_given(monkeypatch):
+    asked = []
+    monkeypatch.setattr(server, "serve", lambda *given: asked.append(given))
+    monkeypatch.setenv("FACEFACTOR_TOKEN", "from-the-environment")
+    for words in (["serve"], ["serve", "--host", "::", "--port", "0", "-m", "a", "-m", "b"]):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words)
+        assert ended.value.code == 0
+    assert asked == [
+        ("127.0.0.1", 7860, [], "from-the-environment"),
+        ("::", 0, ["a", "b"], "from-the-environment"),
+    ]
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "facefactor.server", None)
+    monkeypatch.delattr(facefactor, "server")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve"])
+    assert ended.value.code == 1 and "facefactor[web]" in capsys.readouterr().err
