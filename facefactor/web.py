@@ -29,13 +29,16 @@ _ABOUT = (
     "forgets them after an hour."
 )
 _CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto; }
-@media (max-width: 640px) { .gradio-container { padding: 8px !important; } }
+.gradio-container { max-width: 1240px !important; margin: 0 auto; overflow-x: clip; }
 footer { display: none !important; }
-.about { padding: 8px 12px; }
+.about { padding: 8px 12px; background: var(--block-background-fill); }
 .sheet, .sheet .grid-wrap { min-height: 0 !important; height: auto !important; }
 .sheet .grid-wrap { max-height: none !important; }
 .sheet .caption-label { white-space: normal; max-width: 96%; right: 2%; font-size: 11px; }
+@media (max-width: 640px) {
+  .gradio-container .main { padding: 12px !important; max-width: 100vw !important; }
+  .sheet .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
+}
 """
 _HOUR = 3600
 _SESSIONS = 16  # photos of as many tabs are kept in memory
@@ -156,6 +159,7 @@ class Page:
                 label="Head pose", interactive=False, height=260, elem_id="axes", buttons=[]
             )
             self.angles = gr.Markdown(elem_id="angles")
+        self.told_by = gr.Markdown(elem_id="told-by")
         self.views = gr.Gallery(
             show_label=False,
             columns=3,
@@ -212,7 +216,7 @@ class Page:
         shown += [self.history, self.history_title]
         controls = [*self.groups.values(), self.reference_group]
         numbers = [slider for sliders in self.sliders.values() for slider in sliders]
-        cleared = [self.expression, self.axes, self.angles, self.views, self.solid]
+        cleared = [self.expression, self.axes, self.angles, self.told_by, self.views, self.solid]
         cleared += [self.codes_file, self.mesh_file]
         self.photo.change(self.see, self.photo, shown, **private).then(
             self.forget_analysis, None, cleared, show_progress="hidden", **private
@@ -236,7 +240,7 @@ class Page:
 
     def forget_analysis(self) -> list[Any]:
         hidden = gr.update(value=None, visible=False)
-        return [None, None, "", None, None, hidden, hidden]
+        return [None, None, "", "", None, None, hidden, hidden]
 
     async def see(self, path: str | None) -> list[Any]:
         """A photo was given, or taken away."""
@@ -295,6 +299,7 @@ class Page:
             dict(seen.probabilities),
             seen.axes,
             seen.angles,
+            seen.told_by,
             list(seen.views),
             seen.mesh,
             gr.update(value=codes, visible=True),

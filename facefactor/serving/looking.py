@@ -23,6 +23,7 @@ class Seen:
     angles: str  # Markdown
     axes: api.Photo | None
     views: Sequence[tuple[api.Photo, str]]  # neutral face, normals and others, with their names
+    told_by: str  # which model told what
     codes: Mapping[str, list[float]]
     mesh: Path | None
 
@@ -44,15 +45,18 @@ def look_at(shelf: Shelf, model: str, face: api.PhotoFace, mesh: Path) -> Seen:
             axes, angles = api.pose_axes(face, seen), _angles(seen)
     calm = shelf.first_with_neutral("expression", model)
     if calm is not None:
-        views.append((api.neutral_face(shelf[calm], face), f"neutral ({calm})"))
+        views.append((api.neutral_face(shelf[calm], face), "neutral"))
     solid, written = shelf.first_that("shape", model), None
     if solid is not None:
         found = api.reconstruct_face(shelf[solid], face)
-        views += _surfaces(found, solid)
+        views += _surfaces(found)
         if found.mesh is not None:
             found.write(mesh)
             written = mesh
-    return Seen(probabilities, angles, axes, views, face_codes(shelf[model], face), written)
+    tellers = {"expression": teller, "neutral face": calm, "normals and mesh": solid}
+    told_by = "; ".join(f"{what}: {name}" for what, name in tellers.items() if name is not None)
+    codes = face_codes(shelf[model], face)
+    return Seen(probabilities, angles, axes, views, told_by, codes, written)
 
 
 def _angles(seen: api.Expressions) -> str:
@@ -68,13 +72,13 @@ def _angles(seen: api.Expressions) -> str:
     return "\n".join(["| angle | |", "|---|---:|", *rows, "", signs])
 
 
-def _surfaces(found: api.Reconstruction, model: str) -> list[tuple[api.Photo, str]]:
+def _surfaces(found: api.Reconstruction) -> list[tuple[api.Photo, str]]:
     arrays = found.arrays()
     return [
-        (_picture((arrays["normals"] + 1) / 2), f"normals ({model})"),
-        (_picture((arrays["frontal_normals"] + 1) / 2), f"frontal normals ({model})"),
-        (_picture(arrays["albedo"]), f"albedo ({model})"),
-        (_picture(arrays["shading"] / _BRIGHTEST), f"shading ({model})"),
+        (_picture((arrays["normals"] + 1) / 2), "normals"),
+        (_picture((arrays["frontal_normals"] + 1) / 2), "frontal normals"),
+        (_picture(arrays["albedo"]), "albedo"),
+        (_picture(arrays["shading"] / _BRIGHTEST), "shading"),
     ]
 
 

@@ -139,7 +139,16 @@ def picture(page):
     return np.asarray(Image.open(io.BytesIO(downloaded(page, "#picture"))))
 
 
-@pytest.mark.parametrize("page", [PHONE, DESK], indirect=True, ids=["phone", "desk"])
+sizes = pytest.mark.parametrize("page", [PHONE, DESK], indirect=True, ids=["phone", "desk"])
+
+
+def fits(page) -> bool:
+    """Whether nothing is beside the screen."""
+    wide, shown = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    return wide <= shown
+
+
+@sizes
 def test_a_photo_is_edited_and_downloaded(page, hopper):
     give(page, hopper)
     apply(page, 2)
@@ -147,8 +156,7 @@ def test_a_photo_is_edited_and_downloaded(page, hopper):
     photo, edited = read_photo(hopper), picture(page)
     assert edited.shape == photo.shape and (edited != photo).any()
     assert (edited[:20] == photo[:20]).all()  # the wall behind her
-    wide, shown = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    assert wide <= shown, "the page is wider than the screen"
+    assert fits(page)
 
 
 def test_each_models_own_controls_are_shown(page, collins):
@@ -195,6 +203,7 @@ def test_the_other_face_comes_from_a_second_photo(page, hopper, collins):
     assert (picture(page) != read_photo(hopper)).any()
 
 
+@sizes
 def test_analysis_has_bars_axes_normals_and_a_mesh(page, collins):
     give(page, collins)
     page.get_by_role("tab", name="Analyse").click()
@@ -202,11 +211,20 @@ def test_analysis_has_bars_axes_normals_and_a_mesh(page, collins):
     page.wait_for_selector("#views img")
     assert "happiness" in page.inner_text("#expression")
     assert "yaw" in page.inner_text("#angles") and page.locator("#axes img").count() == 1
-    assert "normals (neurotensorial)" in page.inner_text("#views")
+    assert "frontal normals" in page.inner_text("#views")
+    assert "expression: ipdfer" in page.inner_text("#told-by")
     codes = json.loads(downloaded(page, "#codes"))
     assert codes["model"] == "facecycle" and len(codes["codes"]["expression"]) == 256
     assert downloaded(page, "#mesh")[:4] == b"glTF"
-    page.wait_for_selector("#solid canvas")
+    assert fits(page)
+    canvas = page.locator("#solid canvas")
+    canvas.scroll_into_view_if_needed()  # out of sight it is not drawn
+    for _ in range(PATIENCE // 2000):
+        drawn = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB"))
+        if drawn.std() > 20:
+            break
+        page.wait_for_timeout(2000)
+    assert drawn.std() > 20, "the mesh is not drawn"
 
 
 def test_of_several_faces_the_one_clicked_is_edited(page, hopper, tmp_path):
