@@ -91,7 +91,7 @@ from facefactor.reconstruction import (
     has_mesh,
     reconstruct_face,
 )
-from facefactor.sheets import interpolation_sheet
+from facefactor.sheets import around, interpolation_sheet
 from facefactor.streams import Progress, Row, list_inputs
 from facefactor.sweeps import FILM_SUFFIXES, ChangeOf, edit_each, write_path, write_sweep
 
@@ -111,6 +111,7 @@ __all__ = [
     "Reconstruction",
     "Verification",
     "abilities",
+    "around",
     "augment",
     "check_data",
     "convert_morphable",
@@ -154,7 +155,6 @@ __all__ = [
     "verify",
     "verify_faces",
     "verify_models",
-    "write_image",
     "write_video",
 ]
 

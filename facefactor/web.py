@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from PIL import Image
 from facefactor import api
 from facefactor.errors import FaceFactorError
 from facefactor.serving.desk import Desk, Limits, Shelf, read_faces, within
+from facefactor.serving.layout import HOUR, Layout, all_offers
 from facefactor.serving.looking import Seen, look_at
 from facefactor.serving.mounting import mount
 from facefactor.serving.offers import Offer, offers
@@ -23,11 +25,6 @@ from facefactor.serving.session import Session, Step, boxed, face_at, follow
 
 _Answer = TypeVar("_Answer")
 _TITLE = "facefactor"
-_ABOUT = (
-    "# facefactor\nTake a face photo apart into identity, expression, pose and illumination, "
-    "change any of them, put the face back. Photos stay on the machine that runs this page, which "
-    "forgets them after an hour."
-)
 _CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto; overflow-x: clip; }
 footer { display: none !important; }
@@ -40,7 +37,6 @@ footer { display: none !important; }
   .sheet .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
 }
 """
-_HOUR = 3600
 _SESSIONS = 16  # photos of as many tabs are kept in memory
 
 
@@ -51,10 +47,7 @@ def mounted(app: FastAPI, shelf: Shelf, desk: Desk, limits: Limits, folder: Path
 
 
 class Page:
-    """The page's parts and what happens when they are used; `blocks` is the page.
-
-    Nothing here knows a method: models are asked what they offer, in a loop.
-    """
+    """What happens when the parts of the page are used; `blocks` is the page."""
 
     def __init__(self, shelf: Shelf, desk: Desk, limits: Limits, folder: Path) -> None:
         """Args:
@@ -64,170 +57,33 @@ class Page:
         self.offers = {name: offers(shelf[name]) for name in shelf.names}
         # gradio's own telemetry would ask another host
         self.blocks = gr.Blocks(
-            title=_TITLE, analytics_enabled=False, delete_cache=(_HOUR // 6, _HOUR)
+            title=_TITLE, analytics_enabled=False, delete_cache=(HOUR // 6, HOUR)
         )
         with self.blocks:
-            self._draw()
+            self.parts = Layout(self.offers, [api.abilities(shelf[name]) for name in shelf.names])
+            self._connect()
         self.blocks.state_session_capacity = _SESSIONS
         self.blocks.queue(max_size=limits.waiting, default_concurrency_limit=None)
 
-    # What is on the page
-
-    def _draw(self) -> None:
-        gr.Markdown(_ABOUT)
-        self.session = gr.State(None, time_to_live=_HOUR)
-        with gr.Row():
-            with gr.Column(scale=2, min_width=320):
-                self._draw_photo()
-            with gr.Column(scale=3, min_width=320):
-                with gr.Tab("Edit"):
-                    self._draw_edits()
-                    self._draw_result()
-                with gr.Tab("Analyse"):
-                    self._draw_analysis()
-        self._connect()
-
-    def _draw_photo(self) -> None:
-        self.photo = gr.Image(
-            label="Photo",
-            sources=["upload", "webcam", "clipboard"],
-            type="filepath",
-            image_mode=None,  # the file as it is: we read it ourselves
-            height=340,
-            elem_id="photo",
-        )
-        portraits = api.portrait_paths()
-        gr.Examples(
-            [[str(path)] for path in portraits.values()],
-            self.photo,
-            example_labels=list(portraits),
-            cache_examples=False,
-        )
-        self.people = gr.Image(
-            label="Click the face to work on",
-            interactive=False,
-            visible=False,
-            elem_id="people",
-            buttons=[],
-        )
-        self.found = gr.Markdown("No photo yet.", elem_id="found")
-
-    def _draw_edits(self) -> None:
-        first = self.shelf.names[0]
-        self.model = gr.Radio(list(self.shelf.names), value=first, label="Model", elem_id="model")
-        self.edit = gr.Dropdown(
-            [offer.name for offer in self.offers[first]],
-            value=self.offers[first][0].name,
-            label="Edit",
-            elem_id="edit",
-            filterable=False,
-        )
-        self.groups: dict[tuple[str, str], gr.Group] = {}
-        self.sliders: dict[tuple[str, str], list[gr.Slider]] = {}
-        for place, offer in self._all_offers():
-            shown = place == (first, self.offers[first][0].name)
-            with gr.Group(visible=shown) as self.groups[place]:
-                gr.Markdown(offer.about, elem_classes="about")
-                self.sliders[place] = [
-                    gr.Slider(
-                        one.low, one.high, one.value, step=one.step, label=one.name, info=one.label
-                    )
-                    for one in offer.sliders
-                ]
-        with gr.Group(visible=self.offers[first][0].reference) as self.reference_group:
-            self.reference = gr.Image(
-                label="The other face: a photo",
-                sources=["upload", "webcam", "clipboard"],
-                type="filepath",
-                image_mode=None,
-                height=240,
-                elem_id="reference",
-            )
-            self.clip = gr.File(
-                label="or a clip, which makes a film",
-                file_types=[".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"],
-                height=110,
-                elem_id="clip",
-            )
-        self.apply = gr.Button("Apply", variant="primary", elem_id="apply")
-
-    def _draw_analysis(self) -> None:
-        self.analyse = gr.Button("Analyse this face", variant="primary", elem_id="analyse")
-        self.expression = gr.Label(label="Expression", num_top_classes=8, elem_id="expression")
-        with gr.Row():
-            self.axes = gr.Image(
-                label="Head pose", interactive=False, height=260, elem_id="axes", buttons=[]
-            )
-            self.angles = gr.Markdown(elem_id="angles")
-        self.told_by = gr.Markdown(elem_id="told-by")
-        self.views = gr.Gallery(
-            show_label=False,
-            columns=3,
-            height="auto",
-            interactive=False,
-            elem_id="views",
-            elem_classes="sheet",
-            buttons=[],
-        )
-        # Not shown together with its value: gradio then often draws nothing.
-        shape = any("shape" in api.abilities(self.shelf[name]) for name in self.shelf.names)
-        self.solid = gr.Model3D(
-            label="Mesh", interactive=False, height=320, visible=shape, elem_id="solid"
-        )
-        with gr.Row():
-            self.codes_file = gr.DownloadButton("Codes (JSON)", visible=False, elem_id="codes")
-            self.mesh_file = gr.DownloadButton("Mesh (GLB)", visible=False, elem_id="mesh")
-
-    def _draw_result(self) -> None:
-        self.result = gr.ImageSlider(
-            label="Before and after",
-            interactive=False,
-            visible=False,
-            format="jpeg",
-            max_height=560,
-            elem_id="result",
-            buttons=["fullscreen"],
-        )
-        self.film = gr.Video(label="Film", interactive=False, visible=False, elem_id="film")
-        self.picture_file = gr.DownloadButton("Picture (PNG)", visible=False, elem_id="picture")
-        self.history_title = gr.Markdown("History: click a step to go on from there", visible=False)
-        self.history = gr.Gallery(
-            show_label=False,
-            columns=4,
-            height="auto",
-            allow_preview=False,
-            interactive=False,
-            visible=False,
-            elem_id="history",
-            elem_classes="sheet",
-            buttons=[],
-        )
-
-    def _all_offers(self) -> Iterator[tuple[tuple[str, str], Offer]]:
-        for model, found in self.offers.items():
-            for offer in found:
-                yield (model, offer.name), offer
-
-    # What happens
-
     def _connect(self) -> None:
+        on = self.parts
         private: Any = {"api_visibility": "private"}  # programs have the REST service
-        shown = [self.session, self.people, self.found, self.result, self.film, self.picture_file]
-        shown += [self.history, self.history_title]
-        controls = [*self.groups.values(), self.reference_group]
-        numbers = [slider for sliders in self.sliders.values() for slider in sliders]
-        cleared = [self.expression, self.axes, self.angles, self.told_by, self.views, self.solid]
-        cleared += [self.codes_file, self.mesh_file]
-        self.photo.change(self.see, self.photo, shown, **private).then(
+        shown = [on.session, on.people, on.found, on.result, on.film, on.picture_file]
+        shown += [on.history, on.history_title]
+        controls = [*on.groups.values(), on.reference_group]
+        numbers = [slider for sliders in on.sliders.values() for slider in sliders]
+        cleared = [on.expression, on.axes, on.angles, on.told_by, on.views, on.solid]
+        cleared += [on.codes_file, on.mesh_file]
+        on.photo.change(self.see, on.photo, shown, **private).then(
             self.forget_analysis, None, cleared, show_progress="hidden", **private
         )
-        self.people.select(self.choose_face, self.session, shown, **private)
-        self.model.change(self.choose_model, self.model, [self.edit, *controls], **private)
-        self.edit.change(self.show_controls, [self.model, self.edit], controls, **private)
-        asked = [self.session, self.model, self.edit, self.reference, self.clip, *numbers]
-        self.apply.click(self.change, asked, shown, **private)
-        self.history.select(self.go_back, self.session, shown, **private)
-        self.analyse.click(self.look, [self.session, self.model], cleared, **private)
+        on.people.select(self.choose_face, on.session, shown, **private)
+        on.model.change(self.choose_model, on.model, [on.edit, *controls], **private)
+        on.edit.change(self.show_controls, [on.model, on.edit], controls, **private)
+        asked = [on.session, on.model, on.edit, on.reference, on.clip, *numbers]
+        on.apply.click(self.change, asked, shown, **private)
+        on.history.select(self.go_back, on.session, shown, **private)
+        on.analyse.click(self.look, [on.session, on.model], cleared, **private)
 
     def choose_model(self, model: str) -> list[Any]:
         names = [offer.name for offer in self.offers[model]]
@@ -235,7 +91,7 @@ class Page:
 
     def show_controls(self, model: str, edit: str) -> list[Any]:
         offer = next(one for one in self.offers[model] if one.name == edit)
-        shown = [gr.update(visible=place == (model, edit)) for place in self.groups]
+        shown = [gr.update(visible=place == (model, edit)) for place in self.parts.groups]
         return [*shown, gr.update(visible=offer.reference)]
 
     def forget_analysis(self) -> list[Any]:
@@ -245,18 +101,18 @@ class Page:
     async def see(self, path: str | None) -> list[Any]:
         """A photo was given, or taken away."""
         if path is None:
-            return self._shown(None)
+            return await self._show(None)
         faces = await self._faces(path, "all")
-        return self._shown(Session([Step("photo", faces, 0)]))
+        return await self._show(Session([Step("photo", faces, 0)]))
 
     async def choose_face(self, session: Session | None, event: gr.SelectData) -> list[Any]:
         session = _given(session)
         step = session.now
         chosen = face_at(step.faces, *event.index)
-        return self._shown(session.instead(replace(step, chosen=chosen)))
+        return await self._show(session.instead(replace(step, chosen=chosen)))
 
     async def go_back(self, session: Session | None, event: gr.SelectData) -> list[Any]:
-        return self._shown(_given(session).at(int(event.index)))
+        return await self._show(_given(session).at(int(event.index)))
 
     async def change(
         self,
@@ -274,7 +130,7 @@ class Page:
         face = session.now.face
         if offer.film is not None and clip is not None:
             film = await self._film(offer, face, clip, values)
-            return self._shown(session, film=film)
+            return await self._show(session, film=film)
         other = None
         if offer.reference:
             if reference is None:
@@ -286,7 +142,7 @@ class Page:
             return follow(_label(edit, values), session.now, edited)
 
         step = await self._run(work)
-        return self._shown(session.then(step))
+        return await self._show(session.then(step))
 
     async def look(self, session: Session | None, model: str) -> list[Any]:
         """All that the models can tell of the face chosen."""
@@ -309,7 +165,7 @@ class Page:
     def _values(self, place: tuple[str, str], numbers: Sequence[float]) -> dict[str, float]:
         """Of the sliders of one offer, by their names."""
         start = 0
-        for other, offer in self._all_offers():
+        for other, offer in all_offers(self.offers):
             if other == place:
                 names = [slider.name for slider in offer.sliders]
                 return dict(zip(names, map(float, numbers[start:]), strict=False))
@@ -346,6 +202,10 @@ class Page:
             return await self.desk.run(work, seconds)
         except (FaceFactorError, ValueError) as error:
             raise gr.Error(str(error), print_exception=False) from error
+
+    async def _show(self, session: Session | None, film: Path | None = None) -> list[Any]:
+        """`_shown` on a thread: writing pictures takes a while."""
+        return await asyncio.to_thread(self._shown, session, film)
 
     def _shown(self, session: Session | None, film: Path | None = None) -> list[Any]:
         """What the page shows of a session."""

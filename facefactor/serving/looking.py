@@ -45,7 +45,8 @@ def look_at(shelf: Shelf, model: str, face: api.PhotoFace, mesh: Path) -> Seen:
             axes, angles = api.pose_axes(face, seen), _angles(seen)
     calm = shelf.first_with_neutral("expression", model)
     if calm is not None:
-        views.append((api.neutral_face(shelf[calm], face), "neutral"))
+        neutral = api.neutral_face(shelf[calm], face)
+        views.append((api.around(neutral, face.found.box), "neutral"))
     solid, written = shelf.first_that("shape", model), None
     if solid is not None:
         found = api.reconstruct_face(shelf[solid], face)

@@ -243,6 +243,28 @@ def test_bad_photos_are_named_by_their_field(asked, sent, content, kind):
     assert problem(asked.post("/v1/transfer", files=files), 422, kind)["field"] == "source"
 
 
+def jpeg(photo) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("whole", [png(noise()[:40, :40]), jpeg(noise())], ids=["png", "jpeg"])
+def test_damaged_photos_end_in_results_or_problems(asked, whole):
+    """Bytes changed, cut out, doubled; the same ones every time."""
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        data = bytearray(whole)
+        for place in random.integers(0, len(data), 4):
+            data[place] = random.integers(256)
+        start, end = sorted(random.integers(0, len(data), 2))
+        data = [data, data[:end], data[:start] + data[end:]][random.integers(3)]
+        answer = asked.post("/v1/encode", files={"photo": bytes(data)})
+        if answer.status_code != 200:
+            assert answer.status_code in (413, 422), answer.text
+            assert answer.headers["content-type"] == PROBLEM and answer.json()["field"] == "photo"
+
+
 def test_what_is_no_request_is_a_problem(asked):
     problem(asked.post("/v1/neutral"), 422, "request")
     problem(asked.post("/v1/neutral", data={"photo": "../../etc/passwd"}), 422, "request")
