@@ -22,7 +22,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import sync_playwright
 
 from facefactor.demo import portrait_paths
-from facefactor.images import read_photo
+from facefactor.images import read_frames, read_photo, write_video
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
@@ -201,6 +201,22 @@ def test_the_other_face_comes_from_a_second_photo(page, hopper, collins):
     page.wait_for_selector("#reference img")
     apply(page, 2)
     assert (picture(page) != read_photo(hopper)).any()
+
+
+def test_a_clip_makes_a_film(page, hopper, collins, tmp_path):
+    face, clip = read_photo(collins), tmp_path / "clip.mp4"
+    write_video(clip, [np.roll(face, shift, axis=1) for shift in (0, 4, 8)], 10.0)
+    give(page, hopper)
+    choose(page, "facecycle", "expression of another face")
+    page.set_input_files("#clip input[type=file]", clip)
+    page.wait_for_selector("#clip .file-preview")
+    page.click("#apply")
+    film = page.locator("#film video")
+    film.wait_for()
+    made = tmp_path / "film.mp4"
+    made.write_bytes(page.request.get(film.get_attribute("src")).body())
+    frames = list(read_frames(made))
+    assert len(frames) == 3 and frames[0].shape == read_photo(hopper).shape
 
 
 @sizes
