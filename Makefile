@@ -63,6 +63,6 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.torch
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@echo "installing what testing, training and export need"
-	@$(PIP) -e ".[train,onnx,test,dev]"
+	@echo "installing what testing, training, export and the page need"
+	@$(PIP) -e ".[train,onnx,web,test,dev]"
 	@touch $@

@@ -12,7 +12,13 @@ from typing import Any, Literal
 import torch
 
 from facefactor import checkpoints, editing
-from facefactor.abilities import check_removable, check_separates, normalising_model
+from facefactor.abilities import (
+    check_removable,
+    check_separates,
+    lit_model,
+    normalising_model,
+    solid_model,
+)
 from facefactor.augmentation import augment_folder, labelled_photos
 from facefactor.batch import encode_files, express_files
 from facefactor.checkpoints import CheckpointError, packaged_weights, weights_file
@@ -28,7 +34,7 @@ from facefactor.data.check import DataReport, check_folder, guess_reader
 from facefactor.data.frontal_neutral import FrontalNeutralList, Judges, list_frontal_neutral
 from facefactor.data.listing import existing_folder
 from facefactor.data.readers import READERS
-from facefactor.demo import write_demo, write_light_demo
+from facefactor.demo import portrait_paths, write_demo, write_light_demo
 from facefactor.doctor import Check, examine, instruments
 from facefactor.errors import FaceFactorError
 from facefactor.export import Parity, export_onnx
@@ -74,6 +80,7 @@ from facefactor.photo_edits import (
     factor_for,
     read_faces,
 )
+from facefactor.pose_axes import pose_axes
 from facefactor.protocols import CACHE, evaluate
 from facefactor.protocols.compare import COMPARED
 from facefactor.protocols.compare import compare as compare_models
@@ -90,7 +97,7 @@ from facefactor.reconstruction import (
     has_mesh,
     reconstruct_face,
 )
-from facefactor.sheets import interpolation_sheet
+from facefactor.sheets import around, interpolation_sheet
 from facefactor.streams import Progress, Row, list_inputs
 from facefactor.sweeps import FILM_SUFFIXES, ChangeOf, edit_each, write_path, write_sweep
 
@@ -99,14 +106,19 @@ __all__ = [
     "Check",
     "DataReport",
     "Expressions",
+    "FaceModel",
+    "FactorName",
     "Light",
     "MeasuredThreshold",
     "ModelEntry",
     "Parity",
+    "Photo",
     "PhotoFace",
     "Reconstruction",
     "Report",
     "Verification",
+    "abilities",
+    "around",
     "augment",
     "check_data",
     "compare",
@@ -121,6 +133,7 @@ __all__ = [
     "expressions",
     "export",
     "find_frontal_neutral",
+    "frame_rate",
     "frontalize_face",
     "interpolate",
     "light_from",
@@ -130,7 +143,9 @@ __all__ = [
     "neutral_face",
     "normalize",
     "normalize_face",
+    "portrait_paths",
     "pose",
+    "pose_axes",
     "pose_face",
     "read_face",
     "read_faces",
@@ -138,8 +153,10 @@ __all__ = [
     "reconstruct_face",
     "relight",
     "relight_face",
+    "removable_factors",
     "render_people",
     "reproduce",
+    "scale_face",
     "train",
     "transfer",
     "transfer_clip",
@@ -147,6 +164,7 @@ __all__ = [
     "verify",
     "verify_faces",
     "verify_models",
+    "write_video",
 ]
 
 logger = logging.getLogger(__name__)
@@ -252,6 +270,57 @@ def pose_face(
 
 def _pose_goal(model: FaceModel, goal: PhotoFace | Angles) -> torch.Tensor | Angles:
     return pose_code(model, goal) if isinstance(goal, PhotoFace) else goal
+
+
+def scale_face(
+    model: FaceModel, face: PhotoFace, factor: FactorName, strength: float, raw: bool = False
+) -> Photo:
+    """The photo with one factor of this face scaled about its neutral code: 0 removes it, 1 keeps
+    it, beyond 1 it is exaggerated.
+
+    Raises:
+        FactorError: the model has no such factor.
+        ValueError: it has, but none that is neutral; see `removable_factors`.
+    """
+    editing.check_factor(model.spec, factor)
+    change = partial(editing.set_strength, model=model, name=factor, strength=strength)
+    return edit_face(model, face, change, raw)
+
+
+def removable_factors(model: FaceModel) -> tuple[FactorName, ...]:
+    """Those of a model's factors that can be taken off, because it knows a neutral code."""
+    return tuple(name for name in model.spec.factors if _has_neutral(model, name))
+
+
+def _has_neutral(model: FaceModel, name: FactorName) -> bool:
+    try:
+        model.neutral(name)
+    except ValueError:
+        return False
+    return True
+
+
+_ASKS: Mapping[str, Callable[[FaceModel], object]] = {
+    "expressions": expression_model,  # it tells them apart
+    "light": lit_model,  # from a direction
+    "angles": lambda model: editing.check_rotation(model.spec),  # a head can be turned to them
+    "shape": solid_model,  # normals, albedo, mesh
+    "normalised": normalising_model,  # it draws normalised faces
+}
+
+
+def abilities(model: FaceModel) -> frozenset[str]:
+    """What a model can do beside taking its factors from one face to another: some of
+    "expressions", "light", "angles", "shape", "normalised"."""
+    return frozenset(name for name, check in _ASKS.items() if _passes(check, model))
+
+
+def _passes(check: Callable[[FaceModel], object], model: FaceModel) -> bool:
+    try:
+        check(model)
+    except FaceFactorError:
+        return False
+    return True
 
 
 def remove(model: FaceModel, name: FactorName) -> Change:

@@ -800,6 +800,34 @@ def doctor() -> None:
     _print_checks(api.doctor())
 
 
+@app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option("--host", help="Others than this machine's own need the token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any.")] = 7860,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Weights to serve; repeatable. All packaged if none."),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="FACEFACTOR_TOKEN", help="What requests must bring; made up where needed."
+        ),
+    ] = None,
+) -> None:
+    """A page and a REST service for photos, on this machine."""
+    try:
+        from facefactor import server
+    except ModuleNotFoundError as error:
+        raise FaceFactorError(
+            f"serving needs {error.name}; run: pip install 'facefactor[web]'"
+        ) from error
+
+    server.serve(host, port, models or [], token)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; errors a person can act on are one line, the rest are tracebacks."""
     given = list(sys.argv[1:] if arguments is None else arguments)

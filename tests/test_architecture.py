@@ -70,14 +70,18 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"face_lighting", "face_turning", "reconstruction"},
     "doctor": {"checkpoints", "perception", "images"},
     "export": {"factors", "checkpoints", "photo_edits", "demo"},
+    "pose_axes": {"geometry", "images", "photo_edits", "face_expressions", "sheets"},
     "api": VOCABULARY
     | {"editing", "perception", "data", "methods", "checkpoints", "training", "geometry"}
     | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"}
     | {"export", "streams", "face_expressions", "face_verification"}
     | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"}
-    | {"clips", "face_normalising", "augmentation"},
-    "cli": {"api"},
-    "web": {"api"},
+    | {"clips", "face_normalising", "augmentation", "pose_axes"},
+    "cli": {"api", "server"},
+    "server": {"rest", "web", "serving"},
+    "web": {"api", "serving"},
+    "rest": {"api", "serving", "__init__"},
+    "serving": {"api"},
     "__init__": {"api", "factors", "editing", "images"},
     "__main__": {"cli"},
 }

@@ -1,0 +1,1 @@
+"""What the page and the REST service are made of: limits, a gate, errors, offers."""
