@@ -143,7 +143,7 @@ def test_pins_name_no_cuda_packages() -> None:
     assert not [name for name in pins() if re.match(r"nvidia|cuda|triton", name)]
 
 
-@pytest.mark.parametrize("extra", ["", "train", "onnx", "test", "dev"])
+@pytest.mark.parametrize("extra", ["", "train", "web", "onnx", "test", "dev"])
 def test_every_dependency_has_a_pin_within_its_range(extra: str) -> None:
     table = project()
     listed = table["optional-dependencies"][extra] if extra else table["dependencies"]  # type: ignore[index]
