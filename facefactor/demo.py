@@ -10,6 +10,7 @@ from pathlib import Path
 from facefactor import editing
 from facefactor.errors import FaceFactorError
 from facefactor.face_lighting import light_code, light_from, relit
+from facefactor.face_normalising import morph, normalise_faces
 from facefactor.face_turning import Angles, turned
 from facefactor.factors import FaceModel, Factors
 from facefactor.images import Photo, write_image
@@ -28,6 +29,7 @@ _HEIGHT = 200
 _STRENGTHS = (0.0, 0.5, 1.0, 1.5)
 _LIGHTS = ("left", "right", "above")
 _YAWS = (-30.0, 30.0)
+_STEPS = 3  # drawn on the way to a normalised face
 _PORTRAITS = {  # package -> file inside it; both portraits are NASA's or the US Navy's
     "Grace Hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
     "Eileen Collins": ("skimage", "data/astronaut.png"),
@@ -109,6 +111,25 @@ def write_demo(output: Path, model: FaceModel) -> list[Path]:
     path = output / "demo.png"
     write_image(path, demo_sheet(model))
     return [path]
+
+
+def write_normal_demo(output: Path, model: FaceModel) -> list[Path]:
+    """Write `normal.png` into the folder `output`; returns its path.
+
+    A row for each portrait: the normalised face in the photo, then what the network sees, and the
+    squares it draws on the way to the normalised face.
+    """
+    rows = []
+    for name, portrait in portrait_paths().items():
+        face = read_faces(portrait)[0]
+        way = morph(model, [face], _STEPS, raw=True)
+        photos = [face.photo, normalise_faces(model, [face])]
+        pictures = [around(photo, face.found.box) for photo in photos]
+        pictures += [resize(square, _HEIGHT) for _, square in way]
+        labels = [name, "normalised", "network's input", *(share for share, _ in way[1:])]
+        rows.append(row(pictures, labels, _HEIGHT))
+    write_image(output / "normal.png", stack(rows))
+    return [output / "normal.png"]
 
 
 def write_light_demo(output: Path, model: FaceModel) -> list[Path]:
