@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from facefactor import api
-from facefactor.cli import sweeps
 from facefactor.abilities import check_separates, lit_model
+from facefactor.cli import sweeps
 from facefactor.editing import FactorError, move_towards
 from facefactor.errors import FaceFactorError
 from facefactor.face_lighting import (
