@@ -116,7 +116,7 @@ def test_the_library_does_not_print_or_unpickle(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for name, call in calls(tree):
         if name == "print":
-            assert file.name == "cli.py", "the library logs, only the command line prints"
+            assert file.parent.name == "cli", "the library logs, only the command line prints"
         if name == "torch.load":
             given = {word.arg: word.value for word in call.keywords}
             assert ast.unparse(given["weights_only"]) == "True"

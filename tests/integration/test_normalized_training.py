@@ -14,11 +14,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from facefactor import api
+from facefactor.api import learning
 from facefactor.data.held_out import hold_out_people
 from facefactor.data.normalized import NormalizedPairs, RenderedNormalized
 from facefactor.data.readers import read_celeba
 from facefactor.data.records import DataError
 from facefactor.data.samples import Mixed
+from facefactor.errors import FaceFactorError
 from facefactor.factors import Factors, FactorSpec, ModelSpec
 from facefactor.geometry.morphable import write_morphable
 from facefactor.methods import METHODS
@@ -190,8 +192,8 @@ def test_what_is_missing_and_what_is_for_measuring_is_said(seen, celeba, tmp_pat
 
 def test_a_collection_is_listed(celeba, tmp_path, monkeypatch):
     judges = bright_judges()
-    monkeypatch.setattr(api, "load", lambda name: judges.expressions)
-    monkeypatch.setattr(api, "packaged_landmarks", lambda: judges.landmarks)
+    monkeypatch.setattr(learning, "load", lambda name: judges.expressions)
+    monkeypatch.setattr(learning, "packaged_landmarks", lambda: judges.landmarks)
     told = []
     found = api.find_frontal_neutral(
         celeba, tmp_path / "list.csv", cache=tmp_path, progress=lambda *done: told.append(done)
@@ -210,7 +212,7 @@ def test_a_collection_is_listed(celeba, tmp_path, monkeypatch):
     ],
 )
 def test_a_list_that_cannot_be_made(celeba, tmp_path, folder, output, reader, message):
-    with pytest.raises(api.FaceFactorError, match=message):
+    with pytest.raises(FaceFactorError, match=message):
         api.find_frontal_neutral(celeba / folder, tmp_path / output, reader, cache=tmp_path)
     assert not (tmp_path / output).exists()
 

@@ -10,6 +10,7 @@ import torch
 pytest.importorskip("trimesh", reason="trimesh is not installed; it writes and reads meshes")
 
 from facefactor import api, clips, photo_edits  # noqa: E402
+from facefactor.api import meshes, photos  # noqa: E402
 from facefactor.clips import (  # noqa: E402
     Reading,
     clip_factors,
@@ -329,7 +330,8 @@ def test_reconstruct_of_a_clip(folder, clip, me, egg, tmp_path):
 
 def test_a_broken_clip_is_done_as_far_as_it_goes(folder, egg, me, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(clips, "read_frames", breaking([noise(), noise()]))
-    monkeypatch.setattr(api, "frame_rate", lambda path: 10.0)
+    for module in (photos, meshes):
+        monkeypatch.setattr(module, "frame_rate", lambda path: 10.0)
     weights = folder / "model.safetensors"
     for words in (
         ("transfer", me, "--from", "cut.mp4", "-o", tmp_path / "film.mp4"),

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from facefactor import api, streams
+from facefactor.api.faces import _warn_once
 from facefactor.batch import express_files
 from facefactor.demo import portrait_paths
 from facefactor.errors import FaceFactorError
@@ -155,7 +156,7 @@ def test_without_landmarks_there_is_no_pose_and_one_warning(
     model, weights, faces, upright, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr(packaged, "FOLDER", tmp_path)
-    api._warn_once.cache_clear()
+    _warn_once.cache_clear()
     rows = []
     with caplog.at_level(logging.WARNING):
         Image.fromarray(upright).save(tmp_path / "me.png")

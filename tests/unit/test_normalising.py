@@ -7,6 +7,7 @@ from torch import Tensor
 
 from facefactor import api, face_normalising, photo_edits
 from facefactor.abilities import normalising_model
+from facefactor.api.edits import remove
 from facefactor.clips import Reading
 from facefactor.editing import FactorError
 from facefactor.errors import FaceFactorError
@@ -256,5 +257,5 @@ def test_what_a_normalising_model_cannot_take_off_points_to_normalize(nfgan, ipd
     with pytest.raises(FactorError, match=r"not separate pose: .*\(facefactor normalize\)"):
         api.frontalize_face(nfgan, face)
     with pytest.raises(FactorError, match="ipdfer does not separate illumination; ask for one of"):
-        api.remove(ipdfer, "illumination")
+        remove(ipdfer, "illumination")
     assert api.neutral_face(ipdfer, face).shape == face.photo.shape

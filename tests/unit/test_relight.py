@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from facefactor import api, cli
+from facefactor import api
 from facefactor.abilities import check_separates, lit_model
+from facefactor.cli import sweeps
 from facefactor.editing import FactorError, move_towards
 from facefactor.errors import FaceFactorError
 from facefactor.face_lighting import (
@@ -184,9 +185,9 @@ def test_a_light_travels_in_equal_steps():
 
 
 def test_the_command_has_the_same_defaults_and_directions():
-    given = inspect.signature(cli.relight).parameters
+    given = inspect.signature(sweeps.relight).parameters
     assert given["ambient"].default == AMBIENT
-    assert set(cli.Direction.__args__) == set(DIRECTIONS)
+    assert set(sweeps.Direction.__args__) == set(DIRECTIONS)
 
 
 def test_models_without_the_factor_name_those_with_it(face):

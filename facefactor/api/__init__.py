@@ -1,0 +1,120 @@
+"""What the command line and the web page call, and what `import facefactor` offers."""
+
+from __future__ import annotations
+
+from facefactor.api.edits import (
+    frontalize_face,
+    neutral_face,
+    normalize_face,
+    pose_face,
+    relight_face,
+    scale_face,
+    transfer_clip,
+    transfer_face,
+)
+from facefactor.api.faces import encode, express, expressions, read_face, verify
+from facefactor.api.learning import (
+    augment,
+    check_data,
+    convert_morphable,
+    find_frontal_neutral,
+    render_people,
+    train,
+)
+from facefactor.api.measuring import compare, reproduce
+from facefactor.api.meshes import reconstruct
+from facefactor.api.photos import demo, edit_photos, interpolate, normalize, transfer
+from facefactor.api.sweeps import pose, relight
+from facefactor.api.weights import (
+    ModelEntry,
+    abilities,
+    doctor,
+    export,
+    load,
+    model_card,
+    models,
+    removable_factors,
+    verify_models,
+)
+from facefactor.data.check import DataReport
+from facefactor.demo import portrait_paths
+from facefactor.doctor import Check
+from facefactor.export import Parity
+from facefactor.face_expressions import Expressions
+from facefactor.face_lighting import Light, light_from
+from facefactor.face_turning import Angles
+from facefactor.face_verification import MeasuredThreshold, Verification, verify_faces
+from facefactor.factors import FaceModel, FactorName
+from facefactor.images import Photo, frame_rate, write_video
+from facefactor.photo_edits import PhotoFace, encode_face, read_faces
+from facefactor.pose_axes import pose_axes
+from facefactor.protocols import evaluate
+from facefactor.protocols.report import Report
+from facefactor.reconstruction import Reconstruction, reconstruct_face
+from facefactor.sheets import around
+
+__all__ = [
+    "Angles",
+    "Check",
+    "DataReport",
+    "Expressions",
+    "FaceModel",
+    "FactorName",
+    "Light",
+    "MeasuredThreshold",
+    "ModelEntry",
+    "Parity",
+    "Photo",
+    "PhotoFace",
+    "Reconstruction",
+    "Report",
+    "Verification",
+    "abilities",
+    "around",
+    "augment",
+    "check_data",
+    "compare",
+    "convert_morphable",
+    "demo",
+    "doctor",
+    "edit_photos",
+    "encode",
+    "encode_face",
+    "evaluate",
+    "express",
+    "expressions",
+    "export",
+    "find_frontal_neutral",
+    "frame_rate",
+    "frontalize_face",
+    "interpolate",
+    "light_from",
+    "load",
+    "model_card",
+    "models",
+    "neutral_face",
+    "normalize",
+    "normalize_face",
+    "portrait_paths",
+    "pose",
+    "pose_axes",
+    "pose_face",
+    "read_face",
+    "read_faces",
+    "reconstruct",
+    "reconstruct_face",
+    "relight",
+    "relight_face",
+    "removable_factors",
+    "render_people",
+    "reproduce",
+    "scale_face",
+    "train",
+    "transfer",
+    "transfer_clip",
+    "transfer_face",
+    "verify",
+    "verify_faces",
+    "verify_models",
+    "write_video",
+]

@@ -1,0 +1,113 @@
+"""Models beside the figures of their papers, and beside one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from facefactor.api.named_values import named_values
+from facefactor.checkpoints import packaged_weights
+from facefactor.errors import FaceFactorError
+from facefactor.protocols import CACHE
+from facefactor.protocols.compare import COMPARED
+from facefactor.protocols.compare import compare as compare_models
+from facefactor.protocols.published import PAPERS
+from facefactor.protocols.report import Report, report_of
+from facefactor.protocols.reproduce import check_readers
+from facefactor.protocols.reproduce import reproduce as reproduce_paper
+from facefactor.streams import Progress
+
+
+def reproduce(
+    method: str | None = None,
+    data: Sequence[str] = (),
+    models: Sequence[str] = (),
+    morphable: str | Path | None = None,
+    output: Path | None = None,
+    page: Path | None = None,
+    seed: int = 0,
+    fresh: bool = False,
+    cache: Path = CACHE,
+    progress: Progress | None = None,
+) -> Report:
+    """The figures of a method's paper and ours beside them, a line for each published row.
+
+    Rows whose data or weights are not named say what they need. What was measured once is kept
+    below `cache`, so a call that was cut off goes on where it was. Of all methods the packaged
+    weights are also compared, as by `compare`.
+
+    Args:
+        method: one of the five; None: all of them, with the weights that come with the package.
+        data: "reader=folder" each.
+        models: weights of the method or its variants, in place of the packaged ones.
+        output: folder for `results.json`, `results.md` and `results.html`, pictures inside.
+        page: a Markdown file for the same without pictures; its figures lie beside it as .json.
+        fresh: measure anew what is kept.
+
+    Raises:
+        FaceFactorError: an unknown method or reader, or weights of another method.
+    """
+    folders = {name: Path(folder) for name, folder in named_values(data).items()}
+    check_readers(folders)
+    file = Path(morphable) if morphable else None
+    if method is None and models:
+        raise FaceFactorError("weights are of one method; name it, or leave the weights out")
+    found = [
+        reproduce_paper(
+            name,
+            folders,
+            models,
+            file,
+            seed,
+            cache,
+            fresh,
+            progress,
+        )
+        for name in ([method] if method else PAPERS)
+    ]
+    comparison = None
+    there = [] if method else [each.stem for each in packaged_weights() if each.stem in PAPERS]
+    if there and (file or set(folders) & set(COMPARED)):
+        comparison = compare_models(there, folders, file, seed, cache, fresh, progress)
+    command = f"facefactor reproduce {method or '--all'}" + _asked(folders, morphable)
+    title = f"{method}: the paper's figures and ours" if method else "Results"
+    report = report_of(title, command + " --model FILE" * len(models), found, comparison)
+    return _written(report, output, page)
+
+
+def compare(
+    models: Sequence[str],
+    data: Sequence[str] = (),
+    morphable: str | Path | None = None,
+    output: Path | None = None,
+    page: Path | None = None,
+    seed: int = 0,
+    fresh: bool = False,
+    cache: Path = CACHE,
+    progress: Progress | None = None,
+) -> Report:
+    """Models side by side on the same faces: which factor each code tells, beside chance and
+    floors; what drawings keep; speed and size. Arguments as for `reproduce`.
+
+    Raises:
+        FaceFactorError: no models or no faces, or an unknown reader.
+    """
+    folders = {name: Path(folder) for name, folder in named_values(data).items()}
+    file = Path(morphable) if morphable else None
+    found = compare_models(models, folders, file, seed, cache, fresh, progress)
+    command = f"facefactor compare {' '.join(models)}" + _asked(folders, morphable)
+    return _written(report_of("Methods side by side", command, (), found), output, page)
+
+
+def _asked(folders: Mapping[str, Path], morphable: str | Path | None) -> str:
+    """The data of a command, without where they lie."""
+    given = "".join(f" -d {name}=FOLDER" for name in folders)
+    return given + (" --morphable FILE" if morphable else "")
+
+
+def _written(report: Report, output: Path | None, page: Path | None) -> Report:
+    if output is not None:
+        report.write(output)
+    if page is not None:
+        report.write_page(page)
+    return report

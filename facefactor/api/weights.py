@@ -1,0 +1,149 @@
+"""The weights at hand: loaded, listed, asked what they can do, exported, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facefactor import checkpoints, editing
+from facefactor.abilities import lit_model, normalising_model, solid_model
+from facefactor.checkpoints import CheckpointError, packaged_weights, weights_file
+from facefactor.doctor import Check, examine, instruments
+from facefactor.errors import FaceFactorError
+from facefactor.export import Parity, export_onnx
+from facefactor.face_expressions import expression_model
+from facefactor.factors import FaceModel, FactorName
+from facefactor.perception.packaged import INSTRUMENTS, packaged_instrument
+
+
+def load(model: str | Path) -> FaceModel:
+    """A model by the name of packaged weights ("facecycle"), or from a weights file.
+
+    Raises:
+        CheckpointError: no such weights, or the file is damaged or of another kind.
+    """
+    built: Any = checkpoints.build_model(weights_file(model))
+    return built
+
+
+def removable_factors(model: FaceModel) -> tuple[FactorName, ...]:
+    """Those of a model's factors that can be taken off, because it knows a neutral code."""
+    return tuple(name for name in model.spec.factors if _has_neutral(model, name))
+
+
+def _has_neutral(model: FaceModel, name: FactorName) -> bool:
+    try:
+        model.neutral(name)
+    except ValueError:
+        return False
+    return True
+
+
+_ASKS: Mapping[str, Callable[[FaceModel], object]] = {
+    "expressions": expression_model,  # it tells them apart
+    "light": lit_model,  # from a direction
+    "angles": lambda model: editing.check_rotation(model.spec),  # a head can be turned to them
+    "shape": solid_model,  # normals, albedo, mesh
+    "normalised": normalising_model,  # it draws normalised faces
+}
+
+
+def abilities(model: FaceModel) -> frozenset[str]:
+    """What a model can do beside taking its factors from one face to another: some of
+    "expressions", "light", "angles", "shape", "normalised"."""
+    return frozenset(name for name, check in _ASKS.items() if _passes(check, model))
+
+
+def _passes(check: Callable[[FaceModel], object], model: FaceModel) -> bool:
+    try:
+        check(model)
+    except FaceFactorError:
+        return False
+    return True
+
+
+def made_by(file: Path) -> Mapping[str, str]:
+    """What a table says of the weights that made it."""
+    header = checkpoints.read_header(file)
+    return {
+        "model": header.method,
+        "preset": header.preset,
+        "weights_sha256": header.sha256,
+        "licence": "research only",
+    }
+
+
+def export(model: str | Path, onnx: Path) -> Parity:
+    """The expression branch of a model as an ONNX graph in the file `onnx`; see
+    `export.export_onnx`."""
+    return export_onnx(load(model), onnx, checkpoints.read_header(weights_file(model)).sha256)
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """Weights at hand, and what they separate."""
+
+    name: str
+    preset: str
+    factors: tuple[str, ...]
+    image_size: int
+    megabytes: float
+    path: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "preset": self.preset,
+            "factors": ", ".join(self.factors),
+            "face": f"{self.image_size}x{self.image_size}",
+            "MB": round(self.megabytes, 1),
+        }
+
+
+def models() -> list[ModelEntry]:
+    """The weights that come with the package."""
+    entries = []
+    for path in packaged_weights():
+        header = checkpoints.read_header(path)
+        spec = header.spec
+        megabytes = path.stat().st_size / 1e6
+        entries.append(
+            ModelEntry(
+                path.stem, header.preset, tuple(spec.factors), spec.image_size, megabytes, path
+            )
+        )
+    return entries
+
+
+def model_card(name: str) -> str:
+    """The card (Markdown) of a packaged model, or instrument: "landmarks", "recogniser".
+
+    Raises:
+        CheckpointError: there is none of this name.
+        InstrumentError: an instrument whose weights do not come with this install.
+    """
+    instrument = next((known for known in INSTRUMENTS if known == name), None)
+    file = weights_file(name) if instrument is None else packaged_instrument(instrument)
+    card = file.with_suffix(".md")
+    if not card.is_file():
+        raise CheckpointError(f"{name}: no card {card.name} beside its weights")
+    return card.read_text(encoding="utf-8")
+
+
+def verify_models() -> list[Check]:
+    """Read every packaged weights file: models with their hashes, and the instruments."""
+    checks = []
+    for entry in models():
+        try:
+            header, _ = checkpoints.load(entry.path)
+            checks.append(Check(entry.name, "ok", f"sha256 {header.sha256[:12]}…"))
+        except CheckpointError as error:
+            checks.append(Check(entry.name, "fail", str(error), "install facefactor again"))
+    return checks + instruments()
+
+
+def doctor() -> list[Check]:
+    """Is everything here that is needed, and does it work?"""
+    return examine()

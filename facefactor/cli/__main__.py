@@ -1,0 +1,6 @@
+"""`python -m facefactor.cli` is `facefactor`."""
+
+from facefactor.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Arguments that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_MODEL = "facecycle"
+
+
+def named(values: list[str] | None) -> list[str] | None:
+    for value in values or ():
+        name, equals, rest = value.partition("=")
+        if not (name and equals and rest):
+            raise typer.BadParameter(f"{value!r} is not of the form name=value")
+    return values
+
+
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUT", help="Photos, folders, patterns or videos.")
+]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A method's packaged weights, or a weight file.")
+]
+Face = Annotated[
+    str, typer.Option("--face", help="Which face: largest, all, a number, or like:photo.jpg.")
+]
+Raw = Annotated[bool, typer.Option("--raw", help="The network's own square, not put back.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
