@@ -67,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "protocols": {"factors", "editing", "images", "perception", "data", "geometry"}
     | {"methods", "checkpoints", "evaluation", "abilities", "face_verification", "neutralising"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}
-    | {"face_lighting", "face_turning", "reconstruction"},
+    | {"face_lighting", "face_normalising", "face_turning", "reconstruction"},
     "doctor": {"checkpoints", "perception", "images"},
     "export": {"factors", "checkpoints", "photo_edits", "demo"},
     "pose_axes": {"geometry", "images", "photo_edits", "face_expressions", "sheets"},
