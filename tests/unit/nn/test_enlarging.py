@@ -6,7 +6,7 @@ from facefactor.nn.enlarging import EnlargingConvolution
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 3, 2, 5)])
-@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, 9])
 @pytest.mark.parametrize("bias", [True, False])
 def test_convolving_an_enlarged_map_needs_no_enlarged_map(shape, kernel, bias):
     torch.manual_seed(0)
