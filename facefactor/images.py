@@ -274,7 +274,7 @@ def photo_to_face(photo: Photo) -> Tensor:
 def photos_to_faces(photos: NDArray[np.uint8] | Sequence[Photo]) -> Tensor:
     """Pictures of one size, N times (H, W, C) uint8, on disk or not, as floats (N, C, H, W) in
     [0, 1]."""
-    return torch.from_numpy(np.array(photos)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.array(photos)).permute(0, 3, 1, 2).float().div_(255)
 
 
 def face_to_photo(face: Tensor) -> list[Photo]:

@@ -144,9 +144,8 @@ class NormalizedPairs(Dataset[NormalizedBatch]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(draw.integers(2**62)))
             moved = self.move(photos_to_faces(faces))
-            both = self.jitter(
-                torch.cat([moved, photos_to_faces(targets)], dim=2)
-            )  # one image a pair
+            pairs = torch.cat([moved, photos_to_faces(targets)], dim=2)  # one image each
+            both = self.jitter(pairs)
             coloured = self.jitter(photos_to_faces(guides))
         size = moved.shape[2]
         return NormalizedBatch(

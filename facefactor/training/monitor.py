@@ -17,7 +17,7 @@ from lightning import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
 from facefactor.files import atomic_path
-from facefactor.images import face_to_photo, write_image
+from facefactor.images import face_to_photo, photos_to_faces, write_image
 from facefactor.stages import Stage
 
 logger = logging.getLogger(__name__)
@@ -71,8 +71,7 @@ class SampleSheets(Callback):
         columns: int = 12,
     ) -> None:
         self.folder = folder
-        chosen = torch.from_numpy(faces[:columns].copy()).permute(0, 3, 1, 2)
-        self.faces = chosen.float() / 255
+        self.faces = photos_to_faces(faces[:columns])
         self.stage = stage
         self.start = start
         self.every = every
@@ -146,8 +145,8 @@ class Validation(Callback):
         """(N,) whether the expression said of each face is its label."""
         said: list[str] = []
         for start in range(0, len(self.faces), batch):
-            faces = torch.from_numpy(self.faces[start : start + batch]).to(device)
-            likely = model.expression_probabilities(faces.permute(0, 3, 1, 2).float() / 255)
+            faces = photos_to_faces(self.faces[start : start + batch]).to(device)
+            likely = model.expression_probabilities(faces)
             said += [model.classes[index] for index in likely.argmax(dim=1).tolist()]
         return np.array(said) == self.labels
 
