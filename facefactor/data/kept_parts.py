@@ -26,6 +26,7 @@ def kept_in_parts(
     arrays: Sequence[str],
     progress: Callable[[int, int], None] | None = None,
     save: Callable[..., None] = np.savez,
+    kinds: Mapping[str, np.dtype[Any]] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """What `compute` makes of the inputs; what `folder` holds already is read.
 
@@ -38,6 +39,8 @@ def kept_in_parts(
         arrays: the names of those arrays.
         progress: called with (done, N).
         save: writes named arrays to an open file, as `np.savez` does.
+        kinds: what a row of an array is, where that is known before it is computed:
+            `np.dtype((np.uint8, (64, 64, 3)))`. A file that holds anything else is damaged.
 
     Returns:
         Each of `arrays`, with N rows.
@@ -52,7 +55,7 @@ def kept_in_parts(
         rows = [np.array(column[start : start + _PART]) for column in inputs]
         path = folder / f"{name(*rows)}.npz"
         if path.is_file():
-            part: Mapping[str, NDArray[Any]] = _read(path, arrays, len(rows[0]))
+            part: Mapping[str, NDArray[Any]] = _read(path, arrays, len(rows[0]), kinds or {})
         else:
             part = compute(*rows)
             with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -63,11 +66,15 @@ def kept_in_parts(
     return {name: np.concatenate([part[name] for part in parts]) for name in arrays}
 
 
-def _read(path: Path, arrays: Sequence[str], rows: int) -> dict[str, NDArray[Any]]:
+def _read(
+    path: Path, arrays: Sequence[str], rows: int, kinds: Mapping[str, np.dtype[Any]]
+) -> dict[str, NDArray[Any]]:
     found = read_arrays(path, arrays, DataError)
     for name in arrays:
         if name not in found:
             raise DataError(f"{path}: no array {name!r} in it; remove the file")
-        if found[name].shape[:1] != (rows,):
+        shape = found[name].shape
+        kind = np.dtype((found[name].dtype, shape[1:]))
+        if shape[:1] != (rows,) or kind != kinds.get(name, kind):
             raise DataError(f"{path}: does not hold the {name} it is named after; remove it")
     return found

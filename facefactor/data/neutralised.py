@@ -21,8 +21,9 @@ from torch.utils.data import Dataset
 
 from facefactor.data.kept_parts import kept_in_parts
 from facefactor.data.records import FaceRecord
+from facefactor.data.rendered import RenderedPairs
 from facefactor.data.samples import NeutralisedBatch, rows_of_step
-from facefactor.data.scenes import YAW_SPREAD, draw_scenes, without_expression
+from facefactor.data.scenes import without_expression
 from facefactor.data.synthetic import FaceRenderer
 from facefactor.images import photos_to_faces
 
@@ -94,7 +95,10 @@ def draw_neutrals(
     def compute(part: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
         return {"neutrals": _draw(part, neutralise)}
 
-    return kept_in_parts((faces,), folder, name, compute, ["neutrals"], progress)["neutrals"]
+    kinds = {"neutrals": np.dtype((np.uint8, faces.shape[1:]))}
+    return kept_in_parts((faces,), folder, name, compute, ["neutrals"], progress, kinds=kinds)[
+        "neutrals"
+    ]
 
 
 class NeutralisedFaces(Dataset[NeutralisedBatch]):
@@ -142,28 +146,15 @@ class NeutralisedFaces(Dataset[NeutralisedBatch]):
 class RenderedNeutralised(Dataset[NeutralisedBatch]):
     """Batch number `step` of rendered faces, each with the same face without its expression.
 
-    Faces are turned by up to 52.5 degrees of yaw, under any light, before any ground.
-
     Args:
-        people: how many there are; numbers from there on are people who are never seen.
+        people: as of `RenderedPairs`, which says what is seen.
     """
 
     def __init__(self, renderer: FaceRenderer, people: int, batch_size: int, seed: int) -> None:
-        self.renderer = renderer
-        self.people = people
-        self.batch_size = batch_size
-        self.seed = seed
+        self.pairs = RenderedPairs(renderer, people, batch_size, seed, without_expression)
 
     def __getitem__(self, step: int) -> NeutralisedBatch:
-        draw = np.random.default_rng((self.seed, 0, step))
-        subjects = draw.integers(self.people, size=self.batch_size).tolist()
-        scenes = draw_scenes(
-            subjects, draw, self.renderer.model, self.seed, yaw_spread=YAW_SPREAD, plain=False
-        )
-        neutral = without_expression(scenes)
-        return NeutralisedBatch(
-            *(photos_to_faces(self.renderer.render(shown).faces) for shown in (scenes, neutral))
-        )
+        return NeutralisedBatch(*self.pairs[step])
 
 
 def _draw(faces: NDArray[np.uint8], neutralise: Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:

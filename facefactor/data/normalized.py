@@ -22,13 +22,12 @@ from torch.utils.data import Dataset
 
 from facefactor.data.colour import match_colour
 from facefactor.data.records import DataError, FaceRecord
+from facefactor.data.rendered import RenderedPairs
 from facefactor.data.samples import NormalizedBatch
 from facefactor.data.scenes import (
     EVEN_LIGHT,
     FRONTAL_PITCH,
-    YAW_SPREAD,
     Scenes,
-    draw_scenes,
     light_from,
     without_expression,
 )
@@ -169,32 +168,19 @@ class NormalizedPairs(Dataset[NormalizedBatch]):
 class RenderedNormalized(Dataset[NormalizedBatch]):
     """Batch number `step` of rendered faces, each with its exact frontal neutral face.
 
-    Faces are turned by up to 52.5 degrees of yaw, under any light, with any expression; targets
-    have the same skin and ground, no expression, look into the camera and are lit evenly. Guides
-    are the targets of others in the batch: to render more would cost as much as to train on them.
+    Faces have any expression; targets have the same skin and ground, no expression, look into the
+    camera and are lit evenly. Guides are the targets of others in the batch: to render more would
+    cost as much as to train on them.
 
     Args:
-        people: how many there are; numbers from there on are people who are never seen.
+        people: as of `RenderedPairs`, which says what is seen.
     """
 
     def __init__(self, renderer: FaceRenderer, people: int, batch_size: int, seed: int) -> None:
-        if people < 1:
-            raise ValueError(f"{people} people; there must be somebody to draw")
-        self.renderer = renderer
-        self.people = people
-        self.batch_size = batch_size
-        self.seed = seed
+        self.pairs = RenderedPairs(renderer, people, batch_size, seed, normalized_scenes)
 
     def __getitem__(self, step: int) -> NormalizedBatch:
-        draw = np.random.default_rng((self.seed, 0, step))
-        subjects = draw.integers(self.people, size=self.batch_size).tolist()
-        scenes = draw_scenes(
-            subjects, draw, self.renderer.model, self.seed, yaw_spread=YAW_SPREAD, plain=False
-        )
-        faces, targets = (
-            photos_to_faces(self.renderer.render(shown).faces)
-            for shown in (scenes, normalized_scenes(scenes))
-        )
+        faces, targets = self.pairs[step]
         return NormalizedBatch(faces, targets, guides=targets.roll(1, 0))
 
 

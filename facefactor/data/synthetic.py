@@ -17,10 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 
 from facefactor.data.painting import FacePaint
-from facefactor.data.samples import RenderedBatch
 from facefactor.data.scenes import Scenes, draw_scenes, expression_blends
 from facefactor.factors import EXPRESSIONS
 from facefactor.files import atomic_path
@@ -32,7 +30,7 @@ from facefactor.geometry.rasteriser import interpolate, normal_map, rasterise
 from facefactor.geometry.rotations import rotation_matrix, yaw_pitch_roll
 from facefactor.geometry.similarity import Affine, compose_affine
 from facefactor.geometry.uv_grid import locate_grid
-from facefactor.images import photos_to_faces, write_image
+from facefactor.images import write_image
 from facefactor.perception.align import crop_points, place
 
 
@@ -143,48 +141,6 @@ def five_points(landmarks: Tensor) -> Tensor:
     """The points that place a crop, of 68 landmarks: (..., 68, C) -> (..., 5, C)."""
     eyes = [landmarks[..., first : first + 6, :].mean(dim=-2) for first in (36, 42)]
     return torch.stack([*eyes, *(landmarks[..., index, :] for index in (30, 48, 54))], dim=-2)
-
-
-class RenderedFaces(Dataset[RenderedBatch]):
-    """Batch number `step` of rendered faces, each of anybody among `people`.
-
-    Args:
-        people: how many there are; numbers from there on are people who are never seen.
-        turned, lit: as for `draw_scenes`; grounds are plain.
-    """
-
-    def __init__(
-        self,
-        renderer: FaceRenderer,
-        people: int,
-        batch_size: int,
-        seed: int,
-        turned: bool = True,
-        lit: bool = True,
-    ) -> None:
-        if people < 1:
-            raise ValueError(f"{people} people; there must be somebody to draw")
-        self.renderer = renderer
-        self.people = people
-        self.batch_size = batch_size
-        self.seed = seed
-        self.turned = turned
-        self.lit = lit
-
-    def __getitem__(self, step: int) -> RenderedBatch:
-        draw = np.random.default_rng((self.seed, 0, step))
-        subjects = draw.integers(self.people, size=self.batch_size).tolist()
-        scenes = draw_scenes(
-            subjects, draw, self.renderer.model, self.seed, turned=self.turned, lit=self.lit
-        )
-        made = self.renderer.render(scenes)
-        return RenderedBatch(
-            faces=photos_to_faces(made.faces),
-            rotation=made.rotation,
-            identity=made.identity,
-            expression=made.expression,
-            texture=made.texture,
-        )
 
 
 def synthetic_faces(

@@ -20,8 +20,8 @@ from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.fitted import FittedFaces
 from facefactor.data.held_out import TRAINED_PEOPLE
 from facefactor.data.records import FaceRecord, split_hash
+from facefactor.data.rendered import RenderedFaces
 from facefactor.data.samples import FacePairs, LabelledFaces
-from facefactor.data.synthetic import RenderedFaces
 from facefactor.files import atomic_path
 from facefactor.instruments import INSTRUMENTS
 from facefactor.methods import METHODS

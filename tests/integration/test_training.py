@@ -11,8 +11,8 @@ from safetensors import safe_open
 
 from facefactor import checkpoints
 from facefactor.data.held_out import hold_out_photos
+from facefactor.data.rendered import RenderedFaces
 from facefactor.data.samples import number_subjects
-from facefactor.data.synthetic import RenderedFaces
 from facefactor.geometry.morphable import MorphableModelError, read_morphable, write_morphable
 from facefactor.geometry.uv_grid import resample
 from facefactor.perception.head_pose import MEAN_FACE

@@ -75,7 +75,13 @@ def test_parts_are_computed_once_and_put_together_in_order(tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     ("arrays", "reason"),
-    [({"other": FACES}, "no array 'neutrals'"), ({"neutrals": FACES[:1]}, "named after")],
+    [
+        ({"other": FACES}, "no array 'neutrals'"),
+        ({"neutrals": FACES[:1]}, "named after"),
+        ({"neutrals": FACES[:, :2]}, "named after"),
+        ({"neutrals": FACES / 255}, "named after"),
+        ({"neutrals": np.uint8(1)}, "named after"),
+    ],
 )
 def test_files_that_hold_something_else_are_refused(tmp_path, arrays, reason):
     draw_neutrals(FACES, lambda faces: faces / 2, "key", tmp_path)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from facefactor import api
 from facefactor.data.poses import read_poses
 from facefactor.data.readers import read_clips
+from facefactor.data.rendered import RenderedFaces
 from facefactor.data.scenes import (
     AMBIENTS,
     AZIMUTHS,
@@ -26,7 +27,6 @@ from facefactor.data.scenes import (
 )
 from facefactor.data.synthetic import (
     FaceRenderer,
-    RenderedFaces,
     five_points,
     synthetic_faces,
     write_faces,
