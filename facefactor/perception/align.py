@@ -119,12 +119,10 @@ def paste_back(
             only.
         raw: stamp `edited` as it is, with the feathered mask and nothing else.
     """
-    window = _window(placement, photo.shape)
-    if window is None:
+    found = _window(photo, placement)
+    if found is None:
         return photo.copy()
-    rows, columns = window
-    to_crop = compose_affine([[1, 0, columns.start], [0, 1, rows.start]], placement.to_crop)
-    under = photo[rows, columns].astype(np.float32)
+    under, to_crop = found.pixels, found.to_crop
     mask = feathered_mask(placement.size)
 
     if raw or reconstruction is None:
@@ -142,7 +140,7 @@ def paste_back(
         change = _to_image(edited) - _to_image(reconstruction)
         result = result + _enlarge(change * mask[..., None], to_crop, under.shape)
 
-    return _with_window(photo, window, result)
+    return _with_window(photo, found, result)
 
 
 def light_and_move(photo: Photo, placement: Placement, gain: Tensor, flow: Tensor) -> Photo:
@@ -155,16 +153,14 @@ def light_and_move(photo: Photo, placement: Placement, gain: Tensor, flow: Tenso
             `brighten`.
         flow: as of `paste_back`.
     """
-    window = _window(placement, photo.shape)
-    if window is None:
+    found = _window(photo, placement)
+    if found is None:
         return photo.copy()
-    rows, columns = window
-    to_crop = compose_affine([[1, 0, columns.start], [0, 1, rows.start]], placement.to_crop)
-    under = photo[rows, columns].astype(np.float32)
+    under, to_crop = found.pixels, found.to_crop
     mask = feathered_mask(placement.size)
     change = np.float32(1 / 255) * _to_image(gain) - 1
     lit = brighten(under, 1 + _enlarge(change * mask[..., None], to_crop, under.shape))
-    return _with_window(photo, window, _warp_window(lit, *_shift_px(flow, mask), to_crop))
+    return _with_window(photo, found, _warp_window(lit, *_shift_px(flow, mask), to_crop))
 
 
 def brighten(values: Image, gain: Image) -> Image:
@@ -222,23 +218,36 @@ def _enlarge(image: Image, to_crop: Affine, shape: tuple[int, ...]) -> Image:
     return _resample(image, to_crop, (shape[0], shape[1]), cv2.BORDER_CONSTANT, cubic=True)
 
 
-def _window(placement: Placement, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
-    """Rows and columns of the photo that the crop touches; None where it lies outside."""
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """What of a photo the crop touches."""
+
+    place: tuple[slice, slice]  # rows and columns
+    pixels: Image
+    to_crop: Affine  # pixels of the window -> crop pixels
+
+
+def _window(photo: Photo, placement: Placement) -> _Window | None:
+    """None where the crop lies outside of the photo."""
     low, high = -0.5, placement.size - 0.5
     corners = [[low, low], [high, low], [high, high], [low, high]]
     x, y = apply_affine(invert_affine(placement.to_crop), corners).T
     left, top = max(0, int(np.floor(x.min()))), max(0, int(np.floor(y.min())))
     right, bottom = (
-        min(shape[1], int(np.ceil(x.max())) + 1),
-        min(shape[0], int(np.ceil(y.max())) + 1),
+        min(photo.shape[1], int(np.ceil(x.max())) + 1),
+        min(photo.shape[0], int(np.ceil(y.max())) + 1),
     )
-    return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
+    if top >= bottom or left >= right:
+        return None
+    place = slice(top, bottom), slice(left, right)
+    to_crop = compose_affine([[1, 0, left], [0, 1, top]], placement.to_crop)
+    return _Window(place, photo[place].astype(np.float32), to_crop)
 
 
-def _with_window(photo: Photo, window: tuple[slice, slice], result: Image) -> Photo:
+def _with_window(photo: Photo, window: _Window, result: Image) -> Photo:
     """A copy of the photo with other pixels in its window, rounded and cut to bytes."""
     changed = photo.copy()
-    changed[window] = np.clip(np.rint(result), 0, 255).astype(np.uint8)
+    changed[window.place] = np.clip(np.rint(result), 0, 255).astype(np.uint8)
     return changed
 
 
