@@ -146,9 +146,12 @@ class NeuroTensorial(nn.Module):
         features = rotate(synthesis(expression, identity), as_matrix(pose))
         albedo = threshold(self.albedo_decoder(features) + 0.5)
         normals = facing_normals(self.normal_decoder(features))
+        return albedo, normals, self.shade(normals, illumination)
+
+    def shade(self, normals: Tensor, illumination: Tensor) -> Tensor:
+        """Shading (N, 1 or 3, S, S) of normals (N, 3, S, S) under codes (N, 9)."""
         with torch.autocast(normals.device.type, enabled=False):  # it would multiply in bfloat16
-            shade = shading(normals, self.lighting(illumination))
-        return albedo, normals, shade
+            return shading(normals, self.lighting(illumination))
 
     def draw(self, codes: Codes, places: Sequence[Tensor]) -> Rendering:
         """D of Eq. 7, the pose code as it is: what training looks at."""
@@ -280,10 +283,15 @@ class NeuroTensorial(nn.Module):
         """
         if self.mean_face() is None:
             return None
-        own = self.render(before)
-        lit = self.render(before.replace({"illumination": after["illumination"]}))
-        new, old = (_DARKEST + drawn.shading.clamp(min=0) for drawn in (lit, own))
-        return 1 + own.mask * (new / old - 1)
+        codes = [each["illumination"] for each in (before, after)]
+        if torch.equal(*codes):
+            size = self.image_size
+            return self.mean_shape.new_ones(len(codes[0]), 1, size, size)
+        pose = nearest_rotation(as_matrix(before["pose"]))
+        features = rotate(synthesis(before["expression"], before["identity"]), pose)
+        normals = facing_normals(self.normal_decoder(features))
+        old, new = (_DARKEST + self.shade(normals, code).clamp(min=0) for code in codes)
+        return 1 + before.residual.get("mask", torch.ones_like(old[:, :1])) * (new / old - 1)
 
     def frontal_face(self, factors: Factors) -> Tensor:
         """The face seen from the front, (N, 3, S, S) in [0, 1], mid-grey around it."""
