@@ -105,7 +105,7 @@ def check_separates(model: FaceModel, name: FactorName) -> None:
 def check_removable(model: FaceModel, name: FactorName) -> None:
     """`editing.check_factor` for edits that take a factor off: of a model that has no such factor
     because all it draws is normalised, the FactorError says what to ask for."""
-    if name not in model.spec.factors and _normalises(model):
+    if name not in model.spec.factors and normalises(model):
         raise FactorError(
             f"{model.spec.name} does not separate {name}: every face it draws is frontal and "
             "neutral; ask for the normalised face (facefactor normalize)"
@@ -120,7 +120,7 @@ def lit_model(model: FaceModel) -> LitModel:
         FactorError: it has no illumination, or one that follows from no direction.
     """
     check_separates(model, "illumination")
-    if not hasattr(model, "illumination_of"):
+    if not is_lit(model):
         raise FactorError(
             f"{model.spec.name} has no code for light from a direction; take the light of another "
             "photo (--from)"
@@ -135,8 +135,8 @@ def solid_model(model: FaceModel) -> SolidModel:
     Raises:
         FaceFactorError: it does not; names the methods that do.
     """
-    if not _is_solid(model):
-        raise FaceFactorError(_instead_of(model, "knows no shapes, albedo and light", _is_solid))
+    if not is_solid(model):
+        raise FaceFactorError(_instead_of(model, "knows no shapes, albedo and light", is_solid))
     told: Any = model
     return told
 
@@ -147,18 +147,25 @@ def normalising_model(model: FaceModel) -> NormalisingModel:
     Raises:
         FaceFactorError: it does not; names the methods that do.
     """
-    if not _normalises(model):
-        raise FaceFactorError(_instead_of(model, "draws no normalised faces", _normalises))
+    if not normalises(model):
+        raise FaceFactorError(_instead_of(model, "draws no normalised faces", normalises))
     told: Any = model
     return told
 
 
-def _normalises(model: FaceModel) -> bool:
+def is_lit(model: FaceModel) -> bool:
+    """Whether light from a direction has a code."""
+    return "illumination" in model.spec.factors and hasattr(model, "illumination_of")
+
+
+def normalises(model: FaceModel) -> bool:
+    """Whether it draws normalised faces."""
     # of its class: a network inside, which brings pixels into another range, may have the name
     return callable(getattr(type(model), "normalise", None))
 
 
-def _is_solid(model: FaceModel) -> bool:
+def is_solid(model: FaceModel) -> bool:
+    """Whether it knows the shape of a face."""
     lit = "illumination" in model.spec.factors and has_rotation(model.spec)
     return lit and all(hasattr(model, name) for name in _SOLID)
 

@@ -79,13 +79,18 @@ def expression_model(model: FaceModel) -> ExpressionModel:
     Raises:
         FaceFactorError: it does not.
     """
-    if not hasattr(model, "expression_probabilities"):
+    if not tells_expressions(model):
         raise FaceFactorError(
             f"{model.spec.name} does not tell expressions apart (it has codes of "
             f"{', '.join(model.spec.factors)}); name a model that does, such as ipdfer"
         )
     told: Any = model
     return told
+
+
+def tells_expressions(model: FaceModel) -> bool:
+    """Whether it tells expressions apart."""
+    return hasattr(model, "expression_probabilities")
 
 
 def cut_squares(face: PhotoFace, spec: ModelSpec) -> Squares:

@@ -17,7 +17,7 @@ from facefactor.data.listing import existing_folder
 from facefactor.data.readers import READERS
 from facefactor.errors import FaceFactorError
 from facefactor.geometry.ict_facekit import convert_ict_facekit
-from facefactor.geometry.morphable import MorphableModelError, read_morphable, write_morphable
+from facefactor.geometry.morphable import naming, read_morphable, write_morphable
 from facefactor.outcomes import Outcome
 from facefactor.perception.align import CROPS
 from facefactor.perception.packaged import packaged_landmarks
@@ -102,10 +102,8 @@ def render_people(
     if crop not in CROPS:
         raise FaceFactorError(f"no crop is called {crop!r}; there are {', '.join(CROPS)}")
     model = read_morphable(morphable)
-    try:
+    with naming(morphable):
         renderer = FaceRenderer(model, crop, size)
-    except MorphableModelError as error:
-        raise MorphableModelError(f"{morphable}: {error}") from error
     return write_faces(output, renderer, people, seed, progress)
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facefactor import checkpoints, editing
-from facefactor.abilities import lit_model, normalising_model, solid_model
+from facefactor import checkpoints
+from facefactor.abilities import is_lit, is_solid, normalises
 from facefactor.checkpoints import CheckpointError, packaged_weights, weights_file
 from facefactor.doctor import Check, examine, instruments
-from facefactor.errors import FaceFactorError
+from facefactor.editing import has_rotation
 from facefactor.export import Parity, export_onnx
-from facefactor.face_expressions import expression_model
+from facefactor.face_expressions import tells_expressions
 from facefactor.factors import FaceModel, FactorName
 from facefactor.perception.packaged import INSTRUMENTS, packaged_instrument
 
@@ -41,27 +41,19 @@ def _has_neutral(model: FaceModel, name: FactorName) -> bool:
     return True
 
 
-_ASKS: Mapping[str, Callable[[FaceModel], object]] = {
-    "expressions": expression_model,  # it tells them apart
-    "light": lit_model,  # from a direction
-    "angles": lambda model: editing.check_rotation(model.spec),  # a head can be turned to them
-    "shape": solid_model,  # normals, albedo, mesh
-    "normalised": normalising_model,  # it draws normalised faces
+_ABILITIES: Mapping[str, Callable[[FaceModel], bool]] = {
+    "expressions": tells_expressions,
+    "light": is_lit,  # from a direction
+    "angles": lambda model: has_rotation(model.spec),  # a head can be turned to them
+    "shape": is_solid,  # normals, albedo, mesh
+    "normalised": normalises,  # it draws normalised faces
 }
 
 
 def abilities(model: FaceModel) -> frozenset[str]:
     """What a model can do beside taking its factors from one face to another: some of
     "expressions", "light", "angles", "shape", "normalised"."""
-    return frozenset(name for name, check in _ASKS.items() if _passes(check, model))
-
-
-def _passes(check: Callable[[FaceModel], object], model: FaceModel) -> bool:
-    try:
-        check(model)
-    except FaceFactorError:
-        return False
-    return True
+    return frozenset(name for name, has in _ABILITIES.items() if has(model))
 
 
 def made_by(file: Path) -> Mapping[str, str]:
