@@ -41,9 +41,9 @@ def evaluate(
             "-p",
             help="expression-probe, expression-map-probe, head-pose, verification, "
             "neutral-consistency, motion, normalization, normalized-verification, recognition, "
-            "recognition-by-yaw, expression-folds, leakage, synthetic-truth, synthetic-exchange, "
-            "predictability, relighting, disentanglement, redrawing, speed, codes-picture, "
-            "synthesis. Of the landmark network: landmark-error, fitting. Repeatable; "
+            "recognition-by-yaw, expression-folds, leakage, edited-expressions, synthetic-truth, "
+            "synthetic-exchange, predictability, relighting, disentanglement, redrawing, speed, "
+            "codes-picture, synthesis. Of the landmark network: landmark-error, fitting. Repeatable; "
             "codes-picture and synthesis need --output.",
         ),
     ],

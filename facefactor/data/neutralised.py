@@ -7,11 +7,9 @@ model draws them: once, in parts kept on disk; a killed run goes on with the par
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from kornia.augmentation import ColorJiggle, RandomAffine
@@ -22,6 +20,7 @@ from torch.utils.data import Dataset
 from facefactor.data.kept_parts import kept_in_parts
 from facefactor.data.records import FaceRecord
 from facefactor.data.rendered import RenderedPairs
+from facefactor.data.same_session import find_expressions
 from facefactor.data.samples import NeutralisedBatch, rows_of_step
 from facefactor.data.scenes import without_expression
 from facefactor.data.synthetic import FaceRenderer
@@ -34,31 +33,12 @@ _FORMAT = b"1"  # part of every name: raise it when the same inputs would give o
 def find_neutrals(faces: NDArray[np.uint8], records: Sequence[FaceRecord]) -> NDArray[np.int64]:
     """(N,) row of the photo that shows each face without its expression; -1 where there is none.
 
-    It is of the same clip; else of the same person, if both photos were taken from straight ahead
-    by somebody who says so (KDEF), and of several the one nearest in pixels: the same session.
-
     Args:
         faces: (N, S, S, 3).
         records: N of them.
     """
-    neutral: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for row, record in enumerate(records):
-        if record.expression == "neutral" and (place := _place(record)):
-            neutral[place].append(row)
-    found = np.full(len(records), -1, np.int64)
-    for row, record in enumerate(records):
-        place = _place(record)
-        if rows := neutral.get(place, []) if place else []:
-            apart = [int(cv2.norm(faces[row], faces[other], cv2.NORM_L1)) for other in rows]
-            found[row] = rows[int(np.argmin(apart))]
-    return found
-
-
-def _place(record: FaceRecord) -> tuple[str, str] | None:
-    """What photos share that differ in nothing but the expression; None if that is not known."""
-    if record.clip is not None:
-        return ("clip", record.clip)
-    return ("subject", record.subject) if record.subject and record.frontal else None
+    shown = find_expressions(faces, records)
+    return np.array([rows.get("neutral", -1) for rows in shown], np.int64)
 
 
 def draw_neutrals(

@@ -13,6 +13,7 @@ from facefactor.files import atomic_path
 from facefactor.images import write_image
 from facefactor.protocols.codes import expression, expression_map, head_pose, verification_of_pairs
 from facefactor.protocols.disentanglement import disentanglement
+from facefactor.protocols.edited_expressions import edited_expressions
 from facefactor.protocols.exchange import synthetic_exchange
 from facefactor.protocols.instruments import instrument_file, measure_instrument
 from facefactor.protocols.leakage import leakage
@@ -44,6 +45,7 @@ PROTOCOLS: dict[str, Callable[[Subject, Mapping[str, Path], int], Findings]] = {
     "recognition-by-yaw": recognition_by_yaw,
     "expression-folds": expression_folds,
     "leakage": leakage,
+    "edited-expressions": edited_expressions,
     "synthetic-truth": synthetic_truth,
     "synthetic-exchange": synthetic_exchange,
     "predictability": predictability_matrix,

@@ -1,0 +1,218 @@
+"""Held-out people given the expressions of others: LEED's Tables 1 and 2, and who it still is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.svm import LinearSVC
+from torch import Tensor
+
+from facefactor.abilities import check_separates
+from facefactor.data.records import split_hash
+from facefactor.editing import set_strength, transfer
+from facefactor.evaluation.descriptors import hog
+from facefactor.evaluation.edited_expressions import Seen, edit_scores, strength_scores
+from facefactor.evaluation.normalization_pictures import people_picture
+from facefactor.evaluation.tables import ResultTable, Score, class_numbers
+from facefactor.images import Photo, face_to_photo
+from facefactor.protocols.observation import (
+    CROP,
+    SIZE,
+    Instruments,
+    embed_all,
+    load_instruments,
+    recut,
+)
+from facefactor.protocols.pictures import check_draws
+from facefactor.protocols.subject import Findings, Subject, suitable
+from facefactor.protocols.wanted_edits import PHOTOGRAPHED, People, two_parts
+
+STRENGTHS = (0.0, 0.5, 1.0, 1.4)
+_EDITS = 600  # of held-out people, at most
+_TRAINED_EDITS = 1000  # for R + G, at most
+_SWEPT = 100  # edits whose strength is varied
+_SHOWN = 24
+_BATCH = 32
+
+
+@torch.inference_mode()
+def edited_expressions(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
+    """Photos of held-out people with every other expression that their data set shows of them.
+
+    The expression comes from a photo of another held-out person, drawn by the seed; the truth is
+    the person's own photo with it. Beside the model stand itself untrained, a copy of the input,
+    the true photo, and the true photo redrawn by the model, which its edits cannot surpass.
+
+    R, G and R + G as in Table 2: a classifier (HoG, linear SVM) of photos of the other
+    people is tested on those of held-out people, on the edits, and again on the former after it has
+    learnt from edits of the other people, too. The paper splits by photo, this by person.
+
+    Raises:
+        FaceFactorError: no suitable data set, no expression to transfer, or a decoder that was
+            never trained.
+        DataError: nobody is held out, or has photos with two expressions.
+    """
+    check_separates(subject.model, "expression")
+    check_draws(subject)
+    names = suitable(folders, PHOTOGRAPHED, "edited-expressions")
+    instruments = load_instruments()
+    found = [_measure(subject, instruments, name, folders[name], seed) for name in names]
+    return Findings(
+        [table for each in found for table in each.tables],
+        {file: picture for each in found for file, picture in each.pictures.items()},
+    )
+
+
+def _measure(
+    subject: Subject, instruments: Instruments, name: str, folder: Path, seed: int
+) -> Findings:
+    classes = instruments.classifier.classes
+    known, strangers = two_parts(subject, name, folder, classes, seed)
+    known = replace(known, edits=known.edits.some(_TRAINED_EDITS, seed))
+    strangers = replace(strangers, edits=strangers.edits.some(_EDITS, seed))
+    judge = _Judge(instruments, known, strangers, subject.header.spec.crop, seed)
+    truth = strangers.faces[strangers.edits.truth]
+    edited = {
+        subject.name: _edit(subject.model, strangers),
+        f"{subject.name}, untrained": _edit(subject.untrained(seed), strangers),
+        "copy of the input": strangers.faces[strangers.edits.target],
+        "the true photo": truth,
+        f"the true photo, redrawn by {subject.name}": _redraw(subject.model, truth),
+    }
+    scores = {title: judge.scores(faces) for title, faces in edited.items()}
+    scores[subject.name] += (
+        judge.score_of_both(_edit(subject.model, known)),
+        *judge.strength_scores(subject.model),
+    )
+    tables = [
+        ResultTable(
+            protocol="edited expressions",
+            dataset=f"{name}, held-out people",
+            scores=those,
+            model=title,
+            n=len(strangers.edits),
+            seed=seed,
+            split_hash=split_hash([*known.records, *strangers.records]),
+            instruments=(*instruments.recognisers, "ipdfer"),
+        )
+        for title, those in scores.items()
+    ]
+    picture = _picture(subject, strangers, f"{subject.name}: {name}, held-out people", seed)
+    return Findings(tables, {f"edited-{name}-{subject.name.replace(' ', '-')}.png": picture})
+
+
+class _Judge:
+    """The same edits for every row of the table, looked at by the same networks."""
+
+    def __init__(
+        self, instruments: Instruments, known: People, strangers: People, crop: str, seed: int
+    ) -> None:
+        self.instruments = instruments
+        self.known = known
+        self.strangers = strangers
+        self.crop = crop
+        self.seed = seed
+        self.photos = self.see(strangers.faces)
+        self.known_codes = hog(known.faces)
+        self.photo_codes = hog(strangers.faces)
+        self.classifier = LinearSVC(max_iter=5000, random_state=seed).fit(
+            self.known_codes.numpy(), known.labels
+        )
+        self.real = accuracy(self.classifier, self.photo_codes, strangers.labels)
+        wanted = class_numbers(strangers.wanted(), instruments.classifier.classes)
+        self.wanted = torch.from_numpy(wanted)
+
+    def see(self, faces: Tensor) -> Seen:
+        codes, likely = [], []
+        for part in torch.split(faces, _BATCH):
+            squares = recut(part, self.crop, CROP, SIZE)
+            codes.append(embed_all(self.instruments.recognisers, squares))
+            likely.append(self.instruments.classifier.expression_probabilities(squares))
+        return Seen(
+            {name: torch.cat([part[name] for part in codes]) for name in codes[0]},
+            torch.cat(likely),
+        )
+
+    def scores(self, edited: Tensor) -> tuple[Score, ...]:
+        edits = self.strangers.edits
+        return (
+            *edit_scores(
+                edited,
+                self.strangers.faces[edits.truth],
+                self.see(edited),
+                self.photos.of(edits.target),
+                self.photos.of(edits.truth),
+                self.wanted,
+                self.photos.embeddings,
+            ),
+            Score("R", self.real, "%", n=len(self.photo_codes)),
+            Score("G", accuracy(self.classifier, hog(edited), self.strangers.wanted()), "%"),
+        )
+
+    def score_of_both(self, known_edited: Tensor) -> Score:
+        """R + G; the faces are the known people's edits."""
+        classifier = LinearSVC(max_iter=5000, random_state=self.seed).fit(
+            torch.cat([self.known_codes, hog(known_edited)]).numpy(),
+            [*self.known.labels, *self.known.wanted()],
+        )
+        labels = self.strangers.labels
+        return Score("R + G", accuracy(classifier, self.photo_codes, labels), "%", n=len(labels))
+
+    def strength_scores(self, model: Any) -> tuple[Score, ...]:
+        few = replace(self.strangers, edits=self.strangers.edits.some(_SWEPT, self.seed))
+        names = class_numbers(few.wanted(), self.instruments.classifier.classes)
+        wanted = torch.from_numpy(names)[:, None]
+        likely = [
+            self.see(_edit(model, few, strength)).probabilities.gather(1, wanted)
+            for strength in STRENGTHS
+        ]
+        return strength_scores(torch.cat(likely, dim=1), STRENGTHS)
+
+
+def accuracy(classifier: LinearSVC, codes: Tensor, labels: Sequence[str]) -> float:
+    """% of codes (N, D) that the classifier knows."""
+    return 100 * float((classifier.predict(codes.numpy()) == np.array(labels)).mean())
+
+
+def _edit(model: Any, people: People, strength: float = 1.0) -> Tensor:
+    """The edited faces (N, 3, S, S) in [0, 1]."""
+    drawn = []
+    for rows in torch.split(torch.arange(len(people.edits)), _BATCH):
+        own, other = (
+            model.encode(people.faces[each[rows]])
+            for each in (people.edits.target, people.edits.source)
+        )
+        codes = transfer(own, other, ["expression"], model.spec)
+        if strength != 1:
+            codes = set_strength(codes, model, "expression", strength)
+        drawn.append(_as_colour(model.decode(codes)))
+    return torch.cat(drawn)
+
+
+def _redraw(model: Any, faces: Tensor) -> Tensor:
+    return torch.cat(
+        [_as_colour(model.decode(model.encode(part))) for part in torch.split(faces, _BATCH)]
+    )
+
+
+def _as_colour(drawn: Tensor) -> Tensor:
+    return drawn.float().clamp(0, 1).expand(-1, 3, -1, -1)
+
+
+def _picture(subject: Subject, people: People, title: str, seed: int) -> Photo:
+    """Twenty-four edits to be looked at."""
+    few = replace(people, edits=people.edits.some(_SHOWN, seed))
+    rows = {
+        "photo": few.faces[few.edits.target],
+        "expression of": few.faces[few.edits.source],
+        "true photo": few.faces[few.edits.truth],
+    }
+    for strength in STRENGTHS:
+        name = f"strength {strength:g}" if strength else "neutral"
+        rows[name] = _edit(subject.model, few, strength)
+    return people_picture({name: face_to_photo(faces) for name, faces in rows.items()}, title, 8)
