@@ -43,8 +43,8 @@ def evaluate(
             "neutral-consistency, motion, normalization, normalized-verification, recognition, "
             "recognition-by-yaw, expression-folds, leakage, edited-expressions, synthetic-truth, "
             "synthetic-exchange, predictability, relighting, disentanglement, redrawing, speed, "
-            "codes-picture, synthesis. Of the landmark network: landmark-error, fitting. Repeatable; "
-            "codes-picture and synthesis need --output.",
+            "codes-picture, synthesis. Of the landmark network: landmark-error, fitting. "
+            "Repeatable; codes-picture and synthesis need --output.",
         ),
     ],
     dataset: Annotated[
