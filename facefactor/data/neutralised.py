@@ -27,18 +27,29 @@ from facefactor.data.synthetic import FaceRenderer
 from facefactor.images import photos_to_faces
 
 _TOGETHER = 32  # faces the neutraliser is given at once
+# Powers of red, green and blue that give grey skin its colours, from and to: black and white stay.
+_TINT = ((0.65, 0.95, 1.0), (1.0, 1.05, 1.5))
+_GREY = 1.5 / 255  # channels of a grey photo are no farther apart
 _FORMAT = b"1"  # part of every name: raise it when the same inputs would give other faces
 
 
 def find_neutrals(faces: NDArray[np.uint8], records: Sequence[FaceRecord]) -> NDArray[np.int64]:
     """(N,) row of the photo that shows each face without its expression; -1 where there is none.
 
+    A photo that is called neutral is its own, of whomever it is.
+
     Args:
         faces: (N, S, S, 3).
         records: N of them.
     """
     shown = find_expressions(faces, records)
-    return np.array([rows.get("neutral", -1) for rows in shown], np.int64)
+    return np.array(
+        [
+            rows.get("neutral", row if records[row].expression == "neutral" else -1)
+            for row, rows in enumerate(shown)
+        ],
+        np.int64,
+    )
 
 
 def draw_neutrals(
@@ -86,7 +97,8 @@ class NeutralisedFaces(Dataset[NeutralisedBatch]):
     order.
 
     A face and its neutral face are mirrored, moved and recoloured a little, both alike: they are to
-    differ by the expression only.
+    differ by the expression only. Grey photos are tinted, as people with several expressions were
+    mostly photographed in grey: else colours would tell who has one.
 
     Args:
         faces, neutrals: (N, S, S, 3) uint8.
@@ -114,9 +126,10 @@ class NeutralisedFaces(Dataset[NeutralisedBatch]):
         mirrored = draw.random(len(rows)) < 0.5
         pairs = np.concatenate([self.faces[rows], self.neutrals[rows]], axis=3)  # (n, S, S, 6)
         pairs[mirrored] = pairs[mirrored, :, ::-1]
+        powers = torch.from_numpy(draw.uniform(*_TINT, size=(len(rows), 3))).float()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(draw.integers(2**62)))
-            moved = self.move(photos_to_faces(pairs))  # six channels, one motion
+            moved = self.move(_tinted(photos_to_faces(pairs), powers))  # six channels, one motion
             tall = torch.cat(torch.split(moved, 3, dim=1), dim=2)  # (n, 3, 2S, S), one light
             changed = self.jitter(tall).clamp(0, 1)
         faces, neutrals = changed.chunk(2, dim=2)
@@ -135,6 +148,14 @@ class RenderedNeutralised(Dataset[NeutralisedBatch]):
 
     def __getitem__(self, step: int) -> NeutralisedBatch:
         return NeutralisedBatch(*self.pairs[step])
+
+
+def _tinted(pairs: Tensor, powers: Tensor) -> Tensor:
+    """Pairs (N, 6, S, S) in [0, 1], those of two grey photos with channels to these (N, 3)."""
+    photos = pairs.view(len(pairs), 2, 3, *pairs.shape[2:])
+    apart = photos.diff(dim=2).abs().flatten(1).amax(dim=1)
+    tinted = pairs ** torch.cat([powers, powers], dim=1)[:, :, None, None]
+    return torch.where((apart < _GREY)[:, None, None, None], tinted, pairs)
 
 
 def _draw(faces: NDArray[np.uint8], neutralise: Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:

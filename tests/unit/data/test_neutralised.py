@@ -53,11 +53,12 @@ def test_the_neutral_photo_is_of_the_same_clip_or_session():
         (photo("bert", "fear", frontal=False), 50),
         (photo("bert", "neutral", frontal=False), 50),
         (photo(None, "neutral"), 50),
+        (photo(None, "fear"), 50),
         (photo("carl", "surprise"), 50),
     ]
     faces = np.stack([np.full((SIZE, SIZE, 3), level, np.uint8) for _, level in shown])
     found = find_neutrals(faces, [record for record, _ in shown])
-    assert found.tolist() == [2, 1, 2, 1, 5, 5, -1, -1, -1, -1]
+    assert found.tolist() == [2, 1, 2, 1, 5, 5, -1, 7, 8, -1, -1]
 
 
 def test_rendered_faces_differ_from_their_neutral_ones_in_expression_only(monkeypatch):
@@ -130,6 +131,21 @@ def test_a_face_and_its_neutral_face_are_changed_alike():
         assert batch.faces.shape == (3, 3, SIZE, SIZE)
         torch.testing.assert_close(batch.faces, batch.neutrals)
         assert batch.faces.min() >= 0 and batch.faces.max() <= 1
+
+
+def test_grey_photos_are_tinted_alike_and_others_are_not(monkeypatch):
+    grey = made_faces(4)[..., :1].repeat(3, axis=3)
+    colour = made_faces(4)
+    nothing = (np.ones(3), np.ones(3))
+    samples = NeutralisedFaces(np.concatenate([grey, colour]), np.concatenate([grey, colour]), 8, 0)
+    tinted = samples[0].faces
+    torch.testing.assert_close(samples[0].neutrals, tinted)
+    monkeypatch.setattr(neutralised, "_TINT", nothing)
+    plain = samples[0].faces
+    changed = (tinted - plain).abs().amax(dim=(1, 2, 3))
+    assert sorted((changed > 0.02).tolist()) == [False] * 4 + [True] * 4
+    warm = tinted[changed > 0.02].mean(dim=(0, 2, 3))
+    assert warm[0] > warm[1] > warm[2]  # as skin is
 
 
 def test_each_has_its_own_neutral_face():
