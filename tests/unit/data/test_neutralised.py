@@ -151,7 +151,7 @@ def test_grey_photos_are_tinted_alike_and_others_are_not(monkeypatch):
 def test_each_has_its_own_neutral_face():
     """Flat faces of 0, 40, 80, ... and neutral ones 20 brighter: so are the changed ones."""
     flat = np.arange(6, dtype=np.uint8)[:, None, None, None] * 40
-    faces = np.broadcast_to(flat, (6, SIZE, SIZE, 3)).copy()
+    faces = np.broadcast_to(flat, (6, SIZE, SIZE, 3)) + np.array([0, 0, 10], np.uint8)  # not grey
     samples = NeutralisedFaces(faces, faces + 20, batch_size=6, seed=0)
     samples.jitter = torch.nn.Identity()
     batch = samples[0]
