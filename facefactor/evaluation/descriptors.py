@@ -6,6 +6,8 @@ which cells and bins follow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -72,3 +74,6 @@ def _grey(faces: Tensor) -> NDArray[np.float32]:
     sized = F.interpolate(faces.float(), (_SIZE, _SIZE), mode="bilinear", antialias=True)
     grey: NDArray[np.float32] = sized[:, 0].numpy()
     return grey
+
+
+DESCRIPTORS: dict[str, Callable[[Tensor], Tensor]] = {"HoG": hog, "LBP": lbp}  # as papers say

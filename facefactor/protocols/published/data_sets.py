@@ -47,6 +47,15 @@ DATA: dict[str, DataSet] = {
         "ckplus", "read_ckplus", "CK+", "Lucey et al., CVPR workshops 2010; ask its authors"
     ),
     "ckplus48": _read("ckplus", "read_ckplus48", "CK+48", "a derivative of CK+, 48 pixels"),
+    "ckplus-pairs": _read(
+        "ckplus", "read_ckplus_pairs", "CK+ neutral and peak", "a derivative of CK+, first and last"
+    ),
+    "rafd": _read(
+        "rafd", "read_rafd", "RaFD", "Langner et al., Cognition and Emotion 2010; ask its authors"
+    ),
+    "cfeed": _read(
+        "cfeed", "read_cfeed", "CFEED", "Du, Tao and Martinez, PNAS 2014; ask its authors"
+    ),
     "mmi": _read("mmi", "read_mmi", "MMI", "Pantic et al., ICME 2005; ask its authors"),
     "multipie": _read(
         "multipie", "read_multipie", "Multi-PIE", "Gross et al., FG 2008; sold by its authors"
