@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import copyfile
 
 from facefactor import editing
 from facefactor.errors import FaceFactorError
@@ -13,6 +14,7 @@ from facefactor.face_lighting import light_code, light_from, relit
 from facefactor.face_normalising import morph, normalise_faces
 from facefactor.face_turning import Angles, turned
 from facefactor.factors import FaceModel, Factors
+from facefactor.files import atomic_path
 from facefactor.images import Photo, write_image
 from facefactor.photo_edits import (
     Change,
@@ -106,6 +108,16 @@ def lights_and_turns(model: FaceModel, name: str, face: PhotoFace) -> Photo:
     return row(photos, [name, *changes], _HEIGHT)
 
 
+def write_portraits(output: Path) -> list[Path]:
+    """Copy the portraits into the folder `output`, for commands to be tried on; returns where."""
+    copies = []
+    for name, portrait in portrait_paths().items():
+        copies.append(output / f"{_plain(name)}{portrait.suffix}")
+        with atomic_path(copies[-1]) as temporary:
+            copyfile(portrait, temporary)
+    return copies
+
+
 def write_demo(output: Path, model: FaceModel) -> list[Path]:
     """Write `demo.png` into the folder `output`; returns its path."""
     path = output / "demo.png"
@@ -144,8 +156,13 @@ def write_light_demo(output: Path, model: FaceModel) -> list[Path]:
         face = read_faces(portrait)[0]
         found = reconstruct_face(model, face)
         rows += [lights_and_turns(model, name, face), sheet(found)]
-        meshes[output / f"{name.lower().replace(' ', '-')}.glb"] = found
+        meshes[output / f"{_plain(name)}.glb"] = found
     write_image(output / "light.png", stack(rows))
     for path, found in meshes.items():
         found.write(path)
     return [output / "light.png", *meshes]
+
+
+def _plain(name: str) -> str:
+    """As files are called."""
+    return name.lower().replace(" ", "-")

@@ -17,7 +17,7 @@ from facefactor.api.outcomes import each_photo, of_clip
 from facefactor.api.targets import is_video, sweep_targets, targets_of
 from facefactor.api.weights import load
 from facefactor.clips import Reading
-from facefactor.demo import write_demo, write_light_demo, write_normal_demo
+from facefactor.demo import write_demo, write_light_demo, write_normal_demo, write_portraits
 from facefactor.errors import FaceFactorError
 from facefactor.face_normalising import normalise_faces, write_film, write_morph
 from facefactor.factors import FactorName
@@ -188,9 +188,10 @@ def normalize(
 
 
 def demo(output: Path) -> list[Path]:
-    """Two public-domain portraits edited by the packaged models, in the folder `output`: the sheets
-    `demo.png`, `light.png` and `normal.png`, and a mesh of each."""
+    """Two public-domain portraits and what the packaged models make of them, in the folder
+    `output`: `photos/`, the sheets `demo.png`, `light.png` and `normal.png`, and two meshes."""
     return [
+        *write_portraits(output / "photos"),
         *write_demo(output, load("facecycle")),
         *write_light_demo(output, load("neurotensorial")),
         *write_normal_demo(output, load("nfgan")),
