@@ -258,11 +258,11 @@ def test_importing_does_not_load_torch(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_importing_the_api_loads_nothing_that_only_training_needs() -> None:
-    """Kornia's augmentations take half a second to import, Lightning takes several."""
+def test_importing_the_api_loads_nothing_that_only_training_or_measuring_needs() -> None:
+    """Kornia and scikit-learn take half a second each to import, Lightning takes several."""
     code = (
         "import sys, facefactor.api; "
-        "print(sorted(sys.modules.keys() & {'kornia', 'lightning', 'pytorch_lightning'}))"
+        "print(sorted(sys.modules.keys() & {'kornia', 'lightning', 'sklearn', 'scipy'}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

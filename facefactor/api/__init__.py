@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from facefactor.api.edits import (
     frontalize_face,
     neutral_face,
@@ -21,7 +24,6 @@ from facefactor.api.learning import (
     render_people,
     train,
 )
-from facefactor.api.measuring import compare, reproduce
 from facefactor.api.meshes import reconstruct
 from facefactor.api.photos import demo, edit_photos, interpolate, normalize, transfer
 from facefactor.api.sweeps import pose, relight
@@ -48,10 +50,21 @@ from facefactor.factors import FaceModel, FactorName
 from facefactor.images import Photo, frame_rate, write_video
 from facefactor.photo_edits import PhotoFace, encode_face, read_faces
 from facefactor.pose_axes import pose_axes
-from facefactor.protocols import evaluate
-from facefactor.protocols.report import Report
 from facefactor.reconstruction import Reconstruction, reconstruct_face
 from facefactor.sheets import around
+
+if TYPE_CHECKING:
+    from facefactor.api.measuring import compare, reproduce
+    from facefactor.protocols import evaluate
+    from facefactor.protocols.report import Report
+
+# Measuring needs scikit-learn, a third of the time that all the rest takes to import.
+_WHEN_ASKED = {
+    "Report": "facefactor.protocols.report",
+    "compare": "facefactor.api.measuring",
+    "evaluate": "facefactor.protocols",
+    "reproduce": "facefactor.api.measuring",
+}
 
 __all__ = [
     "Angles",
@@ -118,3 +131,9 @@ __all__ = [
     "verify_models",
     "write_video",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHEN_ASKED:
+        raise AttributeError(f"module 'facefactor.api' has no attribute {name!r}")
+    return getattr(import_module(_WHEN_ASKED[name]), name)
