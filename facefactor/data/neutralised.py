@@ -97,8 +97,8 @@ class NeutralisedFaces(Dataset[NeutralisedBatch]):
     order.
 
     A face and its neutral face are mirrored, moved and recoloured a little, both alike: they are to
-    differ by the expression only. Grey photos are tinted, as people with several expressions were
-    mostly photographed in grey: else colours would tell who has one.
+    differ by the expression only. Half of the grey photos are tinted, as people with several
+    expressions were mostly photographed in grey: else colours would tell who has one.
 
     Args:
         faces, neutrals: (N, S, S, 3) uint8.
@@ -126,10 +126,13 @@ class NeutralisedFaces(Dataset[NeutralisedBatch]):
         mirrored = draw.random(len(rows)) < 0.5
         pairs = np.concatenate([self.faces[rows], self.neutrals[rows]], axis=3)  # (n, S, S, 6)
         pairs[mirrored] = pairs[mirrored, :, ::-1]
-        powers = torch.from_numpy(draw.uniform(*_TINT, size=(len(rows), 3))).float()
+        powers = draw.uniform(*_TINT, size=(len(rows), 3))
+        powers[draw.random(len(rows)) < 0.5] = 1.0  # these stay as they are
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(draw.integers(2**62)))
-            moved = self.move(_tinted(photos_to_faces(pairs), powers))  # six channels, one motion
+            moved = self.move(
+                _tinted(photos_to_faces(pairs), torch.from_numpy(powers).float())
+            )  # six channels, one motion
             tall = torch.cat(torch.split(moved, 3, dim=1), dim=2)  # (n, 3, 2S, S), one light
             changed = self.jitter(tall).clamp(0, 1)
         faces, neutrals = changed.chunk(2, dim=2)

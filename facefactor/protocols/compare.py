@@ -17,9 +17,10 @@ from facefactor.protocols.probed import PROBED
 from facefactor.protocols.redrawing import REDRAWN
 from facefactor.protocols.reproduce import Progress, Weights, check_readers, measure_all
 from facefactor.protocols.subject import CACHE, model_title
+from facefactor.protocols.wanted_edits import PHOTOGRAPHED
 
 _NEUTRALS = ("celeba", "lfw")
-COMPARED = tuple(dict.fromkeys((*PROBED, *REDRAWN, *_NEUTRALS)))  # readers
+COMPARED = tuple(dict.fromkeys((*PROBED, *REDRAWN, *_NEUTRALS, *PHOTOGRAPHED)))  # readers
 _FLOORS = ("untrained codes", "pixels")
 _ABOUT_MATRIX = (
     "Each attribute told from each code: mean accuracy of classes by a linear probe / by an MLP, "
@@ -59,7 +60,8 @@ def compare(
     """Measure every model by the same protocols on the same faces.
 
     Probes of codes, DCI and MIG on `PROBED` data sets and on rendered faces; drawings on `REDRAWN`
-    ones; neutral faces on CelebA and LFW; identity codes on LFW's pairs; speed and size. What was
+    ones; expressions given to others on `PHOTOGRAPHED` ones, judged by networks that edit nothing;
+    neutral faces on CelebA and LFW; identity codes on LFW's pairs; speed and size. What was
     measured once is kept, as for `reproduce`.
 
     Args:
@@ -108,6 +110,7 @@ def _runs(
     runs += on("redrawing", REDRAWN)
     if "expression" in spec.factors:
         runs += on("neutral-consistency", _NEUTRALS)
+        runs += on("edited-expressions", PHOTOGRAPHED)
     if "identity" in spec.factors:
         runs += on("verification", ("lfw",), "celeba")
     return [*runs, Run(model, "speed")]

@@ -27,6 +27,7 @@ class Weights:
     reconstruction: float  # lambda_recon, Eq. 16
     siamese: float  # lambda_S, Eq. 16; without it there is no S
     separation: float  # ours: keeps S from saying the same of all faces
+    drawn_neutral: float  # ours: of what D draws of the predicted neutral code
     pixel: float  # beside the features of Eq. 14 and 15, as in the code the paper follows
 
 

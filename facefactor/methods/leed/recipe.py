@@ -78,6 +78,7 @@ _PAPER = Recipe(
         reconstruction=10.0,  # lambda_recon
         siamese=1.0,  # lambda_S
         separation=1.0,
+        drawn_neutral=0.1,
         pixel=1.0,
     ),
     batch_size=32,

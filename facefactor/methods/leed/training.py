@@ -164,7 +164,7 @@ class EditingStage(LightningModule):
         seen = self._see(batch, whole)
         found: dict[Learner, Terms] = {
             "extractor": self._extractor_terms(batch.faces, seen),
-            "code_neutraliser": {"neutral_code": self._neutral_code_term(seen)},
+            "code_neutraliser": self._neutral_terms(batch, seen),
             "decoder": seen.drawing,  # Eq. 14
             "critic": self._critic_terms(seen),
         }
@@ -204,9 +204,18 @@ class EditingStage(LightningModule):
             terms["information"] = self.weights.information * distance  # Eq. 3
         return terms
 
-    def _neutral_code_term(self, seen: _Seen) -> Tensor:
-        """Ours: what E says of the neutral faces, from the codes of the faces themselves."""
-        return code_distance(self.model.code_neutraliser(seen.codes), seen.neutral_codes)
+    def _neutral_terms(self, batch: NeutralisedBatch, seen: _Seen) -> Terms:
+        """Ours: from the codes of faces what E says of their neutral faces, and what D draws of
+        that; of photos that are neutral themselves it would draw what they are."""
+        predicted = self.model.code_neutraliser(seen.codes)
+        terms = {"neutral_code": code_distance(predicted, seen.neutral_codes)}
+        rows = (batch.faces != batch.neutrals).flatten(1).any(dim=1)
+        weight = self.weights.drawn_neutral
+        if weight and rows.any():
+            drawn, goals = self.model.decoder(predicted[rows]), batch.neutrals[rows]
+            found = drawing_terms(self.instruments, drawn, goals, self.weights.pixel)
+            terms |= {f"neutral_{name}": weight * term for name, term in found.items()}
+        return terms
 
     def _critic_terms(self, seen: _Seen) -> Terms:
         """Eq. 12 without the logarithms it prints: the critic of WGAN-GP, which it adopts, is
