@@ -409,7 +409,8 @@ def literal_losses(stage: EditingStage, batch: NeutralisedBatch):
     redrawn = sum(((a - b) ** 2).mean() for a, b in seen) + w.pixel * ((plain - goals) ** 2).mean()
     v_r = stage.siamese(batch.faces[last]) - stage.siamese(batch.neutrals[last])  # Eq. 9
     v_i = stage.siamese(edited) - stage.siamese(batch.neutrals)  # Eq. 10
-    likeness = 1 - F.cosine_similarity(v_r, v_i).mean()  # Eq. 11
+    ways = [row for row in range(3) if last[row] in own]
+    likeness = 1 - F.cosine_similarity(v_r[ways], v_i[ways]).mean()  # Eq. 11
     codes = stage.siamese(batch.faces)
     pairs = [((codes[i] - codes[j]) ** 2).sum() for i, j in ((0, 1), (0, 2), (1, 2))]
     apart = sum(torch.relu(10 - pair) for pair in pairs) / 3

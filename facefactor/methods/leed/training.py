@@ -209,7 +209,7 @@ class EditingStage(LightningModule):
         that; of photos that are neutral themselves it would draw what they are."""
         predicted = self.model.code_neutraliser(seen.codes)
         terms = {"neutral_code": code_distance(predicted, seen.neutral_codes)}
-        rows = (batch.faces != batch.neutrals).flatten(1).any(dim=1)
+        rows = _with_expression(batch)
         weight = self.weights.drawn_neutral
         if weight and rows.any():
             drawn, goals = self.model.decoder(predicted[rows]), batch.neutrals[rows]
@@ -261,13 +261,17 @@ class EditingStage(LightningModule):
         return terms
 
     def _likeness_terms(self, batch: NeutralisedBatch, seen: _Seen) -> Terms:
-        """Of S: from neutral to edited is to be as from neutral to reference (Eq. 9 to 11)."""
-        if self.siamese is None:
+        """Of S: from neutral to edited is to be as from neutral to reference (Eq. 9 to 11); a
+        reference that is neutral itself shows no way."""
+        rows = _with_expression(batch).roll(1, 0)
+        if self.siamese is None or not rows.any():
             return {}
-        edited = self.model.decoder(self.model.interpolator(seen.neutral_codes, seen.shown))
-        found = self.siamese(torch.cat([batch.faces, batch.neutrals, edited]))
-        faces, neutrals, drawn = found.chunk(3)
-        terms = {"siamese": cosine_distance(drawn - neutrals, (faces - neutrals).roll(1, 0))}
+        shown = self.model.interpolator(seen.neutral_codes[rows], seen.shown[rows])
+        drawn, faces, neutrals = (
+            self.siamese(images) for images in (self.model.decoder(shown), *batch)
+        )
+        ways, wanted = drawn - neutrals[rows], (faces - neutrals).roll(1, 0)[rows]
+        terms = {"siamese": cosine_distance(ways, wanted)}
         if self.weights.separation:
             terms["separation"] = self.weights.separation * separation_loss(faces, _MARGIN)
         return terms
@@ -298,6 +302,11 @@ def drawing_terms(instruments: Instruments, drawn: Tensor, faces: Tensor, pixel:
     if pixel:
         terms["pixels"] = pixel * code_distance(drawn, faces)
     return terms
+
+
+def _with_expression(batch: NeutralisedBatch) -> Tensor:
+    """(N,) bool: which faces differ from their neutral faces; a neutral photo is its own."""
+    return (batch.faces != batch.neutrals).flatten(1).any(dim=1)
 
 
 def _sum(terms: Terms) -> Tensor:
