@@ -118,9 +118,9 @@ def write_portraits(output: Path) -> list[Path]:
     return copies
 
 
-def write_demo(output: Path, model: FaceModel) -> list[Path]:
-    """Write `demo.png` into the folder `output`; returns its path."""
-    path = output / "demo.png"
+def write_demo(output: Path, model: FaceModel, file: str = "demo.png") -> list[Path]:
+    """Write the sheet `file` into the folder `output`; returns its path."""
+    path = output / file
     write_image(path, demo_sheet(model))
     return [path]
 

@@ -189,10 +189,12 @@ def normalize(
 
 def demo(output: Path) -> list[Path]:
     """Two public-domain portraits and what the packaged models make of them, in the folder
-    `output`: `photos/`, the sheets `demo.png`, `light.png` and `normal.png`, and two meshes."""
+    `output`: `photos/`, the sheets `demo.png`, `expressions.png`, `light.png` and `normal.png`,
+    and two meshes."""
     return [
         *write_portraits(output / "photos"),
         *write_demo(output, load("facecycle")),
+        *write_demo(output, load("leed"), "expressions.png"),
         *write_light_demo(output, load("neurotensorial")),
         *write_normal_demo(output, load("nfgan")),
     ]

@@ -26,6 +26,9 @@ from facefactor.geometry.similarity import (
     similarity_transform,
 )
 
+# Uneven changes, of 255, up to which a photo's detail stays, and from which on none does.
+_KEPT, _GONE = 15.0, 45.0
+
 Photo = NDArray[np.uint8]  # (H, W, 3) RGB
 Image = NDArray[np.float32]  # (H, W) or (H, W, C), values in [0, 255] unless said
 
@@ -107,8 +110,10 @@ def paste_back(
     """The photo with its face edited, at the photo's own sharpness: the edit goes in as a change.
 
     With a flow the photo itself is warped at full resolution. What the flow leaves over, `edited`
-    minus the warped `reconstruction`, is enlarged and added. Both fade to nothing at the mask's
-    border; outside of the crop, and for an edit that changes nothing, pixels stay as they are.
+    minus the warped `reconstruction`, is enlarged and added; where that is something else, and not
+    only light, the photo's own detail goes (`_redrawn_share`). All of it fades to nothing at the
+    mask's border; outside of the crop, and for an edit that changes nothing, pixels stay as they
+    are.
 
     Args:
         edited: (1, 3 or 1, S, S) in [0, 1], the network's edited face.
@@ -137,8 +142,14 @@ def paste_back(
         if flow is not None:
             result = _warp_window(under, *_shift_px(flow, mask), to_crop)
             reconstruction = warp(reconstruction, flow)
-        change = _to_image(edited) - _to_image(reconstruction)
+        before = _to_image(reconstruction)
+        change = _to_image(edited) - before
+        replaced = _redrawn_share(change) * mask
+        detail = result - _enlarge(before, to_crop, under.shape)
         result = result + _enlarge(change * mask[..., None], to_crop, under.shape)
+        if replaced.any():
+            weight = _enlarge(replaced, to_crop, under.shape)[..., None].clip(0, 1)
+            result = result - weight * detail
 
     return _with_window(photo, found, result)
 
@@ -249,6 +260,19 @@ def _with_window(photo: Photo, window: _Window, result: Image) -> Photo:
     changed = photo.copy()
     changed[window.place] = np.clip(np.rint(result), 0, 255).astype(np.uint8)
     return changed
+
+
+def _redrawn_share(change: Image) -> Image:
+    """How much of a photo's detail is to go, (S, S) in [0, 1], by what an edit changes, (S, S, 3).
+
+    Detail that the network never draws, the edges of teeth, belongs to what was there: it stays
+    where an edit changes little, or evenly as light does, and goes where something else is drawn.
+    """
+    size = len(change)
+    uneven = change - cv2.GaussianBlur(change, (0, 0), 0.1 * size)
+    strength = cv2.GaussianBlur(np.abs(uneven).max(axis=2), (0, 0), 0.02 * size)
+    t = np.clip((strength - _KEPT) / (_GONE - _KEPT), 0, 1)
+    return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
 def _to_image(face: Tensor) -> Image:

@@ -153,6 +153,20 @@ def test_a_difference_is_added_and_the_detail_stays(portrait, placed):
     assert np.array_equal(pasted[dark], portrait[dark] + 20)
 
 
+def test_detail_goes_where_something_else_is_drawn():
+    """Stripes far below the crop's resolution: gone under a redrawn patch, nowhere else."""
+    photo = np.full((256, 256, 3), 128, np.uint8)
+    photo[:, ::2] += 40
+    placement = Placement(np.array([[0.25, 0, -0.375], [0, 0.25, -0.375]]), 64)
+    before = torch.full((1, 3, 64, 64), 148 / 255)
+    after = before.clone()
+    after[..., 28:36, 28:36] = 30 / 255
+    pasted = paste_back(photo, placement, after, before).astype(int)
+    patch, aside = pasted[120:136, 120:136], pasted[120:136, 40:80]
+    assert np.ptp(patch) <= 4 and abs(patch.mean() - 30) < 6  # as it is drawn
+    assert np.array_equal(aside, photo[120:136, 40:80])
+
+
 def test_a_flow_moves_the_photo_at_its_own_resolution():
     """Stripes one photo pixel wide, far below the crop's resolution, arrive shifted and sharp."""
     photo = np.zeros((256, 256, 3), np.uint8)
