@@ -13,7 +13,14 @@ from torch import Tensor
 from facefactor.evaluation.tables import ResultTable, Score
 from facefactor.geometry.lighting import directional_lighting
 from facefactor.geometry.similarity import apply_affine, invert_affine
-from facefactor.perception.align import Placement, align, brighten, crop_points, feathered_mask
+from facefactor.perception.align import (
+    Placement,
+    align,
+    brighten,
+    crop_points,
+    feathered_mask,
+    redrawn_share,
+)
 
 Faces = NDArray[np.uint8]  # (N, S, S, 3) RGB
 Embed = Callable[[Tensor], Tensor]  # faces (N, 3, T, T) in [0, 1] -> unit vectors (N, D)
@@ -91,9 +98,13 @@ def lit_by(photos: Tensor, gain: Tensor) -> Tensor:
 
 def put_back(photos: Tensor, edited: Tensor, reconstruction: Tensor) -> Tensor:
     """The edit as a change of the photo, as `perception.align.paste_back` does: what edited and
-    reconstructed face differ by, fading to nothing at the border, is added; all (N, 3, S, S)."""
+    reconstructed face differ by, fading to nothing at the border, is added, and the photo's detail
+    goes where something else is drawn; all (N, 3, S, S)."""
     mask = torch.from_numpy(feathered_mask(photos.shape[-1]).copy())
-    return (photos + (edited - reconstruction) * mask).clamp(0, 1)
+    change = edited - reconstruction
+    redrawn = [redrawn_share(255 * one.permute(1, 2, 0).numpy()) for one in change]
+    share = torch.from_numpy(np.stack(redrawn))[:, None] * mask
+    return (photos + change * mask - share * (photos - reconstruction)).clamp(0, 1)
 
 
 def direction_lighting(lights: Sequence[tuple[float, float]]) -> Tensor:

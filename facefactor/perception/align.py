@@ -111,7 +111,7 @@ def paste_back(
 
     With a flow the photo itself is warped at full resolution. What the flow leaves over, `edited`
     minus the warped `reconstruction`, is enlarged and added; where that is something else, and not
-    only light, the photo's own detail goes (`_redrawn_share`). All of it fades to nothing at the
+    only light, the photo's own detail goes (`redrawn_share`). All of it fades to nothing at the
     mask's border; outside of the crop, and for an edit that changes nothing, pixels stay as they
     are.
 
@@ -144,7 +144,7 @@ def paste_back(
             reconstruction = warp(reconstruction, flow)
         before = _to_image(reconstruction)
         change = _to_image(edited) - before
-        replaced = _redrawn_share(change) * mask
+        replaced = redrawn_share(change) * mask
         detail = result - _enlarge(before, to_crop, under.shape)
         result = result + _enlarge(change * mask[..., None], to_crop, under.shape)
         if replaced.any():
@@ -262,7 +262,7 @@ def _with_window(photo: Photo, window: _Window, result: Image) -> Photo:
     return changed
 
 
-def _redrawn_share(change: Image) -> Image:
+def redrawn_share(change: Image) -> Image:
     """How much of a photo's detail is to go, (S, S) in [0, 1], by what an edit changes, (S, S, 3).
 
     Detail that the network never draws, the edges of teeth, belongs to what was there: it stays

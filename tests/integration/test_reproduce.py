@@ -145,7 +145,8 @@ def test_a_broken_data_set_is_told_and_does_not_end_the_rest(found, rafdb, tmp_p
     assert note.startswith("not measured: ") and str(tmp_path / "empty") in note
 
 
-def test_methods_without_weights_and_without_data_say_so(tmp_path):
+def test_methods_without_weights_and_without_data_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("facefactor.protocols.reproduce.packaged_weights", lambda: [])
     report = api.reproduce("leed", cache=tmp_path)
     assert report.exit_code == 1
     assert "facefactor train leed" in report.to_markdown()
