@@ -54,10 +54,14 @@ def portrait_paths() -> Mapping[str, Path]:
     return paths
 
 
-def demo_sheet(model: FaceModel) -> Photo:
+def read_portraits() -> dict[str, PhotoFace]:
+    """Name -> the face in each of the two portraits."""
+    return {name: read_faces(path)[0] for name, path in portrait_paths().items()}
+
+
+def demo_sheet(model: FaceModel, faces: Mapping[str, PhotoFace]) -> Photo:
     """Input, neutral face, the other's expression, a strength sweep and the network's own squares,
     for both portraits."""
-    faces = {name: read_faces(path)[0] for name, path in portrait_paths().items()}
     names = list(faces)
     rows = [
         part
@@ -118,22 +122,23 @@ def write_portraits(output: Path) -> list[Path]:
     return copies
 
 
-def write_demo(output: Path, model: FaceModel, file: str = "demo.png") -> list[Path]:
-    """Write the sheet `file` into the folder `output`; returns its path."""
+def write_demo(
+    output: Path, model: FaceModel, faces: Mapping[str, PhotoFace], file: str = "demo.png"
+) -> list[Path]:
+    """Write the sheet `file` of two faces by name into the folder `output`; returns its path."""
     path = output / file
-    write_image(path, demo_sheet(model))
+    write_image(path, demo_sheet(model, faces))
     return [path]
 
 
-def write_normal_demo(output: Path, model: FaceModel) -> list[Path]:
+def write_normal_demo(output: Path, model: FaceModel, faces: Mapping[str, PhotoFace]) -> list[Path]:
     """Write `normal.png` into the folder `output`; returns its path.
 
-    A row for each portrait: the normalised face in the photo, then what the network sees, and the
+    A row for each face: the normalised face in the photo, then what the network sees, and the
     squares it draws on the way to the normalised face.
     """
     rows = []
-    for name, portrait in portrait_paths().items():
-        face = read_faces(portrait)[0]
+    for name, face in faces.items():
         way = morph(model, [face], _STEPS, raw=True)
         photos = [face.photo, normalise_faces(model, [face])]
         pictures = [around(photo, face.found.box) for photo in photos]
@@ -144,16 +149,15 @@ def write_normal_demo(output: Path, model: FaceModel) -> list[Path]:
     return [output / "normal.png"]
 
 
-def write_light_demo(output: Path, model: FaceModel) -> list[Path]:
+def write_light_demo(output: Path, model: FaceModel, faces: Mapping[str, PhotoFace]) -> list[Path]:
     """Light, pose and shape, of a model that knows them.
 
     Returns:
-        `light.png` and a mesh of each portrait, in the folder `output`.
+        `light.png` and a mesh of each face, in the folder `output`.
     """
     rows: list[Photo] = []
     meshes: dict[Path, Reconstruction] = {}
-    for name, portrait in portrait_paths().items():
-        face = read_faces(portrait)[0]
+    for name, face in faces.items():
         found = reconstruct_face(model, face)
         rows += [lights_and_turns(model, name, face), sheet(found)]
         meshes[output / f"{_plain(name)}.glb"] = found

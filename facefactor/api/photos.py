@@ -17,7 +17,13 @@ from facefactor.api.outcomes import each_photo, of_clip
 from facefactor.api.targets import is_video, sweep_targets, targets_of
 from facefactor.api.weights import load
 from facefactor.clips import Reading
-from facefactor.demo import write_demo, write_light_demo, write_normal_demo, write_portraits
+from facefactor.demo import (
+    read_portraits,
+    write_demo,
+    write_light_demo,
+    write_normal_demo,
+    write_portraits,
+)
 from facefactor.errors import FaceFactorError
 from facefactor.face_normalising import normalise_faces, write_film, write_morph
 from facefactor.factors import FactorName
@@ -191,10 +197,11 @@ def demo(output: Path) -> list[Path]:
     """Two public-domain portraits and what the packaged models make of them, in the folder
     `output`: `photos/`, the sheets `demo.png`, `expressions.png`, `light.png` and `normal.png`,
     and two meshes."""
+    faces = read_portraits()
     return [
         *write_portraits(output / "photos"),
-        *write_demo(output, load("facecycle")),
-        *write_demo(output, load("leed"), "expressions.png"),
-        *write_light_demo(output, load("neurotensorial")),
-        *write_normal_demo(output, load("nfgan")),
+        *write_demo(output, load("facecycle"), faces),
+        *write_demo(output, load("leed"), faces, "expressions.png"),
+        *write_light_demo(output, load("neurotensorial"), faces),
+        *write_normal_demo(output, load("nfgan"), faces),
     ]

@@ -17,6 +17,21 @@ from facefactor.data.synthetic import FaceRenderer
 from facefactor.images import photos_to_faces
 
 
+class _Anybody:
+    """Who is in batch number `step`, and the generator that all else of the batch is drawn from."""
+
+    def __init__(self, people: int, batch_size: int, seed: int) -> None:
+        if people < 1:
+            raise ValueError(f"{people} people; there must be somebody to draw")
+        self.people = people
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def __getitem__(self, step: int) -> tuple[list[int], np.random.Generator]:
+        draw = np.random.default_rng((self.seed, 0, step))
+        return draw.integers(self.people, size=self.batch_size).tolist(), draw
+
+
 class RenderedFaces(Dataset[RenderedBatch]):
     """Batch number `step` of rendered faces, each of anybody among `people`.
 
@@ -34,18 +49,14 @@ class RenderedFaces(Dataset[RenderedBatch]):
         turned: bool = True,
         lit: bool = True,
     ) -> None:
-        if people < 1:
-            raise ValueError(f"{people} people; there must be somebody to draw")
         self.renderer = renderer
-        self.people = people
-        self.batch_size = batch_size
+        self.anybody = _Anybody(people, batch_size, seed)
         self.seed = seed
         self.turned = turned
         self.lit = lit
 
     def __getitem__(self, step: int) -> RenderedBatch:
-        draw = np.random.default_rng((self.seed, 0, step))
-        subjects = draw.integers(self.people, size=self.batch_size).tolist()
+        subjects, draw = self.anybody[step]
         scenes = draw_scenes(
             subjects, draw, self.renderer.model, self.seed, turned=self.turned, lit=self.lit
         )
@@ -81,17 +92,13 @@ class RenderedPairs(Dataset[tuple[Tensor, Tensor]]):
         seed: int,
         beside: Callable[[Scenes], Scenes],
     ) -> None:
-        if people < 1:
-            raise ValueError(f"{people} people; there must be somebody to draw")
         self.renderer = renderer
-        self.people = people
-        self.batch_size = batch_size
+        self.anybody = _Anybody(people, batch_size, seed)
         self.seed = seed
         self.beside = beside
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        draw = np.random.default_rng((self.seed, 0, step))
-        subjects = draw.integers(self.people, size=self.batch_size).tolist()
+        subjects, draw = self.anybody[step]
         scenes = draw_scenes(
             subjects, draw, self.renderer.model, self.seed, yaw_spread=YAW_SPREAD, plain=False
         )

@@ -138,18 +138,17 @@ def paste_back(
         # The weight is applied to the enlarged face: premultiplied, fading ends would darken.
         result = under + weight * (_enlarge(face, to_crop, under.shape) - under)
     else:
-        result = under
+        moved = under
         if flow is not None:
-            result = _warp_window(under, *_shift_px(flow, mask), to_crop)
+            moved = _warp_window(under, *_shift_px(flow, mask), to_crop)
             reconstruction = warp(reconstruction, flow)
         before = _to_image(reconstruction)
         change = _to_image(edited) - before
+        result = moved + _enlarge(change * mask[..., None], to_crop, under.shape)
         replaced = redrawn_share(change) * mask
-        detail = result - _enlarge(before, to_crop, under.shape)
-        result = result + _enlarge(change * mask[..., None], to_crop, under.shape)
         if replaced.any():
             weight = _enlarge(replaced, to_crop, under.shape)[..., None].clip(0, 1)
-            result = result - weight * detail
+            result = result - weight * (moved - _enlarge(before, to_crop, under.shape))
 
     return _with_window(photo, found, result)
 
@@ -194,8 +193,7 @@ def feathered_mask(size: int) -> Image:
     axis = np.abs((np.arange(size) + 0.5) / size * 2 - 1)
     radius = (axis[:, None] ** 4 + axis[None] ** 4) ** 0.25  # superellipse: keeps chin and mouth
     edge, full = 1 - 3 / size, 0.68  # mouth corners of the arcface crop lie at 0.65
-    t = np.clip((edge - radius) / max(edge - full, 1e-6), 0, 1)
-    mask: Image = (t * t * (3 - 2 * t)).astype(np.float32)
+    mask = _smooth_step((edge - radius) / max(edge - full, 1e-6))
     mask.setflags(write=False)  # it is cached
     return mask
 
@@ -271,8 +269,14 @@ def redrawn_share(change: Image) -> Image:
     size = len(change)
     uneven = change - cv2.GaussianBlur(change, (0, 0), 0.1 * size)
     strength = cv2.GaussianBlur(np.abs(uneven).max(axis=2), (0, 0), 0.02 * size)
-    t = np.clip((strength - _KEPT) / (_GONE - _KEPT), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return _smooth_step((strength - _KEPT) / (_GONE - _KEPT))
+
+
+def _smooth_step(t: NDArray[Any]) -> Image:
+    """0 up to 0, 1 from 1 on, and between them a cubic that leaves and arrives level."""
+    t = np.clip(t, 0, 1)
+    smooth: Image = (t * t * (3 - 2 * t)).astype(np.float32)
+    return smooth
 
 
 def _to_image(face: Tensor) -> Image:

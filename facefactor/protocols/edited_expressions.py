@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from facefactor.evaluation.edited_expressions import Seen, edit_scores, strength
 from facefactor.evaluation.normalization_pictures import people_picture
 from facefactor.evaluation.tables import ResultTable, Score, class_numbers
 from facefactor.images import Photo, face_to_photo
+from facefactor.protocols.normalisers import normalise_all
 from facefactor.protocols.observation import (
     CROP,
     SIZE,
@@ -73,8 +73,8 @@ def _measure(
 ) -> Findings:
     classes = instruments.classifier.classes
     known, strangers = two_parts(subject, name, folder, classes, seed)
-    known = replace(known, edits=known.edits.some(_TRAINED_EDITS, seed))
-    strangers = replace(strangers, edits=strangers.edits.some(_EDITS, seed))
+    known = known.some(_TRAINED_EDITS, seed)
+    strangers = strangers.some(_EDITS, seed)
     judge = _Judge(instruments, known, strangers, subject.header.spec.crop, seed)
     truth = strangers.faces[strangers.edits.truth]
     edited = {
@@ -82,7 +82,9 @@ def _measure(
         f"{subject.name}, untrained": _edit(subject.untrained(seed), strangers),
         "copy of the input": strangers.faces[strangers.edits.target],
         "the true photo": truth,
-        f"the true photo, redrawn by {subject.name}": _redraw(subject.model, truth),
+        f"the true photo, redrawn by {subject.name}": normalise_all(
+            lambda part: subject.model.decode(subject.model.encode(part)), truth
+        ),
     }
     scores = {title: judge.scores(faces) for title, faces in edited.items()}
     scores[subject.name] += (
@@ -164,7 +166,7 @@ class _Judge:
         return Score("R + G", accuracy(classifier, self.photo_codes, labels), "%", n=len(labels))
 
     def strength_scores(self, model: Any) -> tuple[Score, ...]:
-        few = replace(self.strangers, edits=self.strangers.edits.some(_SWEPT, self.seed))
+        few = self.strangers.some(_SWEPT, self.seed)
         names = class_numbers(few.wanted(), self.instruments.classifier.classes)
         wanted = torch.from_numpy(names)[:, None]
         likely = [
@@ -190,23 +192,13 @@ def _edit(model: Any, people: People, strength: float = 1.0) -> Tensor:
         codes = transfer(own, other, ["expression"], model.spec)
         if strength != 1:
             codes = set_strength(codes, model, "expression", strength)
-        drawn.append(_as_colour(model.decode(codes)))
+        drawn.append(model.decode(codes).float().clamp(0, 1))
     return torch.cat(drawn)
-
-
-def _redraw(model: Any, faces: Tensor) -> Tensor:
-    return torch.cat(
-        [_as_colour(model.decode(model.encode(part))) for part in torch.split(faces, _BATCH)]
-    )
-
-
-def _as_colour(drawn: Tensor) -> Tensor:
-    return drawn.float().clamp(0, 1).expand(-1, 3, -1, -1)
 
 
 def _picture(subject: Subject, people: People, title: str, seed: int) -> Photo:
     """Twenty-four edits to be looked at."""
-    few = replace(people, edits=people.edits.some(_SHOWN, seed))
+    few = people.some(_SHOWN, seed)
     rows = {
         "photo": few.faces[few.edits.target],
         "expression of": few.faces[few.edits.source],

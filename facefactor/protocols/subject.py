@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from facefactor.methods import METHODS
 CACHE = Path(".cache") / "faces"
 FLOOR_FACES = 6000  # enough for 256 components; more only takes longer
 Encode = Callable[[Tensor], Tensor]
+Item = TypeVar("Item")
 
 # Presets that are a method of their own in its paper's tables.
 _TITLES = {
@@ -143,8 +144,8 @@ def suitable(folders: Mapping[str, Path], wanted: Sequence[str], protocol: str) 
     return found
 
 
-def some(records: Sequence[FaceRecord], count: int, seed: int) -> list[FaceRecord]:
-    """At most `count` of the records, chosen by the seed, in their order."""
+def some(records: Sequence[Item], count: int, seed: int) -> list[Item]:
+    """At most `count` of the records (or whatever else), chosen by the seed, in their order."""
     chosen = np.random.default_rng(seed).permutation(len(records))[:count]
     return [records[place] for place in sorted(chosen)]
 

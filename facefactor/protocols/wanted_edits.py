@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, check_disjoint, labelled
 from facefactor.data.same_session import find_expressions
 from facefactor.images import photos_to_faces
-from facefactor.protocols.subject import Subject
+from facefactor.protocols.subject import Subject, some
 
 # Data sets that show a person with several expressions while nothing else changes.
 PHOTOGRAPHED = ("kdef", "ckplus-pairs", "ckplus", "rafd", "cfeed")
@@ -35,8 +35,7 @@ class Edits:
 
     def some(self, count: int, seed: int) -> Edits:
         """At most `count` of them, chosen by the seed, in their order."""
-        chosen = np.random.default_rng(seed).permutation(len(self))[:count]
-        rows = torch.from_numpy(np.sort(chosen))
+        rows = torch.tensor(some(range(len(self)), count, seed), dtype=torch.int64)
         return Edits(self.target[rows], self.source[rows], self.truth[rows])
 
 
@@ -58,6 +57,10 @@ class People:
         labels = self.labels
         return [labels[row] for row in self.edits.source.tolist()]
 
+    def some(self, count: int, seed: int) -> People:
+        """The same photos, and at most `count` of the edits."""
+        return replace(self, edits=self.edits.some(count, seed))
+
 
 def two_parts(
     subject: Subject, name: str, folder: Path, expressions: Sequence[str], seed: int
@@ -77,20 +80,26 @@ def two_parts(
     ]
     known, held_out = hold_out_people(records)
     check_disjoint(known, held_out)
-    parts = []
-    for part, records in (("trained on", known), ("held out", held_out)):
-        if not records:
-            raise DataError(f"{folder}: too few people in it for any to be {part}")
-        cut = subject.cut(records)
-        faces = np.asarray(cut.faces)
-        edits = find_edits(find_expressions(faces, cut.records), cut.records, seed)
-        if not len(edits):
-            raise DataError(
-                f"{folder}: of the people {part} nobody is shown with two expressions of which "
-                "somebody else shows one"
-            )
-        parts.append(People(photos_to_faces(faces), cut.records, edits))
-    return parts[0], parts[1]
+    return (
+        _people(subject, folder, known, "trained on", seed),
+        _people(subject, folder, held_out, "held out", seed),
+    )
+
+
+def _people(
+    subject: Subject, folder: Path, records: Sequence[FaceRecord], part: str, seed: int
+) -> People:
+    if not records:
+        raise DataError(f"{folder}: too few people in it for any to be {part}")
+    cut = subject.cut(records)
+    faces = np.asarray(cut.faces)
+    edits = find_edits(find_expressions(faces, cut.records), cut.records, seed)
+    if not len(edits):
+        raise DataError(
+            f"{folder}: of the people {part} nobody is shown with two expressions of which "
+            "somebody else shows one"
+        )
+    return People(photos_to_faces(faces), cut.records, edits)
 
 
 def find_edits(shown: Sequence[dict[str, int]], records: Sequence[FaceRecord], seed: int) -> Edits:

@@ -10,14 +10,13 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
-from torch.utils.data import DataLoader
 
 from facefactor import cli, editing
 from facefactor.api import abilities
 from facefactor.data.crops import CroppedFaces
 from facefactor.data.records import FaceRecord
 from facefactor.data.samples import LabelledBatch
+from tests.methods.test_contract import fit
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -65,16 +64,7 @@ def test_the_method_learns(method, tmp_path):
     batch = LabelledBatch(faces, unknown, unknown, torch.full((4, 68, 2), torch.nan))
     (stage,) = method.stages(recipe, model, method.load_instrument(recipe))
     losses = [(model.decode(model.encode(faces)) - faces).square().mean().item()]
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        default_root_dir=tmp_path,
-    )
-    trainer.fit(stage.module(), DataLoader([batch] * 30, batch_size=None))
+    fit(stage.module(), [batch] * 30, tmp_path)
     losses.append((model.decode(model.encode(faces)) - faces).square().mean().item())
     assert losses[1] < 0.8 * losses[0]
 
