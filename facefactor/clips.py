@@ -12,8 +12,8 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import groupby, repeat
+from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,14 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facefactor.abilities import solid_model
+from facefactor.editing import has_rotation
 from facefactor.errors import FaceFactorError
-from facefactor.factors import FaceModel, Factors
+from facefactor.factors import FaceModel, Factors, ModelSpec
 from facefactor.files import atomic_path
+from facefactor.following import Reading, read_film
 from facefactor.geometry.meshes import Mesh, write_mesh
 from facefactor.geometry.morphable import MorphableModel, read_morphable
-from facefactor.images import VideoError, read_frames
-from facefactor.perception.select import NoFaceError
-from facefactor.photo_edits import PhotoFace, encode_face, read_faces
+from facefactor.geometry.rotations import nearest_rotation
+from facefactor.photo_edits import PhotoFace, encode_face
 from facefactor.reconstruction import (
     Skin,
     Surface,
@@ -38,29 +39,9 @@ from facefactor.reconstruction import (
     has_mesh,
     reconstruct_face,
 )
+from facefactor.smoothing import Neighbourhood, neighbourhoods
 
 Progress = Callable[[int, int | None], None]
-
-
-@dataclass
-class Reading:
-    """What came of reading a clip; it fills while its frames are used."""
-
-    frames: int = 0
-    without_face: list[int] = field(default_factory=list)  # numbers of frames, from 0
-    error: str | None = None  # where it broke off; what came before was used
-
-    def gaps(
-        self, instead: str = "they repeat the one before, those at the beginning the first"
-    ) -> str | None:
-        """Which frames show no face and what is done with them, in words; None if all do."""
-        if not self.without_face:
-            return None
-        # what number and place have between them stays the same along a run
-        numbered = groupby(enumerate(self.without_face), key=lambda pair: pair[1] - pair[0])
-        runs = [[number for _, number in run] for _, run in numbered]
-        told = ", ".join(f"{run[0]}-{run[-1]}" if run[1:] else f"{run[0]}" for run in runs)
-        return f"no face in {len(self.without_face)} of {self.frames} frames ({told}); {instead}"
 
 
 def clip_factors(
@@ -68,48 +49,66 @@ def clip_factors(
     clip: str | Path,
     reading: Reading | None = None,
     progress: Progress | None = None,
+    smooth: float = 0.0,
 ) -> Iterator[Factors]:
-    """The factors (N = 1) of the largest face in each frame of a clip, as many as there are frames.
+    """The factors (N = 1) of one person in each frame of a clip, as many as there are frames.
 
-    A frame without a face has those of the frame before; frames before the first face have its.
+    It is who has the largest face at first, followed as `following.Follower` does. A frame without
+    this face has the factors of the frame before; frames before the first one have its.
 
     Args:
+        smooth: codes are averaged over frames with Gaussian weights of this standard deviation;
+            0 leaves them as they are.
         reading: is told of frames without a face, and where the clip breaks off: that ends the
             factors, but is no error once there was a face.
         progress: called with frames done and None, as nobody knows how many there are.
 
     Raises:
-        NoFaceError: there is no face in any frame.
-        VideoError: not a video, or it breaks off before there was a face.
+        NoFaceError: there is no face in any frame, or none before the clip breaks off.
+        VideoError: not a video.
+        FaceFactorError: a negative width.
     """
-    told = Reading() if reading is None else reading
+    frames = _read_factors(model, clip, reading, progress)
+    for around in neighbourhoods(frames, smooth):
+        yield _mean(around, model.spec)
+
+
+def _read_factors(
+    model: FaceModel, clip: str | Path, reading: Reading | None, progress: Progress | None
+) -> Iterator[Factors]:
     last: Factors | None = None
-    frames = enumerate(read_frames(clip))
-    while True:
-        try:
-            number, frame = next(frames)
-        except StopIteration:
-            break
-        except VideoError as error:
-            if last is None:
-                raise
-            told.error = str(error)
-            return
-        told.frames = number + 1
-        try:
-            found = encode_face(model, read_faces(frame)[0])
-        except NoFaceError:
-            told.without_face.append(number)
-        else:
+    for number, frame in enumerate(read_film(clip, "largest", reading, progress)):
+        if frame.faces:
+            found = encode_face(model, frame.faces[0])
             if last is None:
                 yield from repeat(found, number)
             last = found
         if last is not None:
             yield last
-        if progress:
-            progress(told.frames, None)
-    if last is None:
-        raise NoFaceError(f"{clip}: no face found in any of its {told.frames} frames")
+
+
+def _mean(around: Neighbourhood[Factors], spec: ModelSpec) -> Factors:
+    """The weighted mean of codes and of what they own; a rotation stays one."""
+    if len(around.items) == 1:
+        return around.item
+    weights = torch.from_numpy(around.weights).float()
+    codes = {
+        name: _weighted([each[name] for each in around.items], weights) for name in spec.factors
+    }
+    if has_rotation(spec):
+        codes["pose"] = nearest_rotation(codes["pose"].reshape(-1, 3, 3)).reshape(-1, 9)
+    owned = {entry for factor in spec.factors.values() for entry in factor.owns}
+    residual = {
+        entry: _weighted([each.residual[entry] for each in around.items], weights)
+        if entry in owned and value.is_floating_point()
+        else value
+        for entry, value in around.item.residual.items()
+    }
+    return Factors(codes, residual)
+
+
+def _weighted(tensors: list[Tensor], weights: Tensor) -> Tensor:
+    return torch.tensordot(weights, torch.stack(tensors), 1)
 
 
 class Moved(NamedTuple):

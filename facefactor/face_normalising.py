@@ -6,7 +6,7 @@ another person's identity does (`photo_edits`); no difference is added to the ph
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +15,14 @@ from torch import Tensor
 
 from facefactor import editing
 from facefactor.abilities import NormalisingModel, normalising_model
-from facefactor.clips import Reading
-from facefactor.errors import FaceFactorError
 from facefactor.factors import FaceModel, ModelSpec
 from facefactor.images import (
     Photo,
-    VideoError,
     face_to_photo,
-    frame_rate,
-    read_frames,
-    write_gif,
-    write_video,
 )
 from facefactor.perception.align import paste_back, place
-from facefactor.perception.select import NoFaceError
-from facefactor.photo_edits import PhotoFace, read_faces
+from facefactor.photo_edits import PhotoFace
 from facefactor.sheets import around, row
-from facefactor.streams import Progress
 from facefactor.sweeps import write_path
 
 _SHOWN = 4  # times that a film shows the photo before the way begins: half a second
@@ -96,85 +87,6 @@ def write_morph(
         return row(shown, [name for name, _ in named], _HEIGHT)
 
     write_path(path, [*photos[:1] * (_SHOWN - 1), *photos], sheet)
-
-
-def normalised_frames(
-    model: FaceModel,
-    clip: str | Path,
-    which: str = "largest",
-    raw: bool = False,
-    reading: Reading | None = None,
-    progress: Progress | None = None,
-) -> Iterator[Photo]:
-    """Each frame of a clip with the normalised face in it; frames without a face as they are.
-
-    Frames are taken one by one, faces found anew in each: what is drawn may tremble.
-
-    Args:
-        which: see `photo_edits.read_faces`.
-        raw: the network's own square of each frame; black where there is no face.
-        reading: is told of frames without a face, and where the clip breaks off: that ends the
-            frames, but is no error once there was a face.
-        progress: called with frames done and None, as nobody knows how many there are.
-
-    Raises:
-        FaceFactorError: the model draws no normalised faces, or raw squares of several faces.
-        NoFaceError: there is no face in any frame, or none before the clip breaks off.
-        VideoError: not a video.
-    """
-    able, told = normalising_model(model), Reading() if reading is None else reading
-    if raw and which == "all":
-        raise FaceFactorError(
-            f"{clip}: the squares of several faces make no film; say largest, or a number"
-        )
-    if which.startswith("like:"):  # a reference without a face is no fault of the frames
-        read_faces(which.removeprefix("like:"))
-    size = able.spec.image_size
-    try:
-        for number, frame in enumerate(read_frames(clip)):
-            told.frames = number + 1
-            try:
-                shown = normalise_faces(able, read_faces(frame, which), raw)
-            except NoFaceError:
-                told.without_face.append(number)
-                shown = np.zeros((size, size, 3), np.uint8) if raw else frame
-            yield shown
-            if progress:
-                progress(told.frames, None)
-    except VideoError as error:
-        if not told.frames:
-            raise
-        if len(told.without_face) == told.frames:
-            raise NoFaceError(
-                f"{clip}: breaks off after {told.frames} frames without a face; copy it again"
-            ) from error
-        told.error = str(error)
-        return
-    if len(told.without_face) == told.frames:
-        raise NoFaceError(f"{clip}: no face found in any of its {told.frames} frames")
-
-
-def write_film(
-    path: Path,
-    model: FaceModel,
-    clip: str | Path,
-    which: str = "largest",
-    raw: bool = False,
-    progress: Progress | None = None,
-) -> Reading:
-    """Write `normalised_frames` as .gif or .mp4, silent, as many frames a second as the clip has.
-
-    Returns what came of reading the clip; one that breaks off makes a shorter film.
-
-    Raises:
-        As `normalised_frames`, and WriteError when the file system refuses; nothing is written
-        then.
-    """
-    reading = Reading()
-    frames = normalised_frames(model, clip, which, raw, reading, progress)
-    write = write_gif if path.suffix.lower() == ".gif" else write_video
-    write(path, frames, frame_rate(clip))
-    return reading
 
 
 def _way(model: NormalisingModel, square: Tensor, shares: Sequence[float]) -> Tensor:

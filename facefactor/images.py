@@ -26,8 +26,10 @@ from facefactor.videos import (
     VideoError,
     frame_rate,
     read_frames,
+    read_timed_frames,
     write_gif,
     write_video,
+    write_video_like,
 )
 
 __all__ = [
@@ -44,9 +46,11 @@ __all__ = [
     "photo_to_face",
     "read_frames",
     "read_photo",
+    "read_timed_frames",
     "write_gif",
     "write_image",
     "write_video",
+    "write_video_like",
 ]
 
 Photo: TypeAlias = NDArray[np.uint8]

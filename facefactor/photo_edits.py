@@ -70,19 +70,23 @@ def _similarity_to(reference: Path, photo: Photo) -> Callable[[DetectedFace], fl
     """Cosine between embeddings of a face of `photo` and the largest face of `reference`."""
     when = reference.stat().st_mtime_ns if reference.is_file() else 0
     wanted = _embedding_of_largest(reference, when)
-    return lambda face: float(_embedding(photo, face) @ wanted)
+    return lambda face: float(embed_face(photo, face) @ wanted)
 
 
 @lru_cache(maxsize=8)  # for each frame of a clip it would be looked for again
 def _embedding_of_largest(reference: Path, when: int) -> Tensor:
     """Of the largest face of a file that was last changed at `when`."""
     face = read_faces(reference)[0]
-    return _embedding(face.photo, face.found)
+    return embed_face(face.photo, face.found)
 
 
 @torch.inference_mode()
-def _embedding(photo: Photo, face: DetectedFace) -> Tensor:
-    """(D,) of length 1."""
+def embed_face(photo: Photo, face: DetectedFace) -> Tensor:
+    """How a face looks to the packaged recogniser: its embedding (D,), of length 1.
+
+    Raises:
+        InstrumentError: the recogniser is not there.
+    """
     recogniser = packaged_recogniser()
     square, _ = align(photo, face.points, recogniser.crop, recogniser.image_size)
     return embed(recogniser, square)[0]

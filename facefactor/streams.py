@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from facefactor.errors import FaceFactorError
+from facefactor.following import Reading, read_film
 from facefactor.images import IMAGE_SUFFIXES
 from facefactor.photo_edits import PhotoFace, read_faces
-from facefactor.videos import VIDEO_SUFFIXES, read_frames
+from facefactor.videos import VIDEO_SUFFIXES
 
 BATCH = 32  # faces read by a network together
 
@@ -74,21 +73,18 @@ def seen_faces(
     """The faces of `files`, one after the other.
 
     Args:
-        which: see `photo_edits.read_faces`.
+        which: see `photo_edits.read_faces`; in a video one face is followed, see
+            `following.Follower`.
         cut: what to keep of a face; its photo is let go of.
-        failed: gets file -> error of each file that could not be read, or not to its end, or that
-            is a video without any face.
+        failed: gets file -> error of each file that could not be read, or not to its end, or has
+            no face.
         progress: called with files done and files in all.
     """
     for done, file in enumerate(files):
-        faces = 0
         for seen in _faces_of(file, which, cut):
-            faces += seen.cut is not None
             if seen.cut is None and seen.row["frame"] is None:
                 failed[str(file)] = seen.row["error"]
             yield seen
-        if not faces and str(file) not in failed:
-            failed[str(file)] = f"{file}: no face found in any frame"
         if progress:
             progress(done + 1, len(files))
 
@@ -122,30 +118,32 @@ def _extended(
 
 def _faces_of(file: Path, which: str, cut: Callable[[PhotoFace], Cut]) -> Iterator[Seen[Cut]]:
     if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file():
-        try:
-            for index, frame in enumerate(read_frames(file)):
-                yield from _faces_in(file, index, frame, which, cut)
-        except (FaceFactorError, ValueError) as error:  # what was read before stays
-            yield _failure(file, None, str(error))
+        faces_of = _faces_of_clip
     else:
-        yield from _faces_in(file, None, file, which, cut)
-
-
-def _faces_in(
-    file: Path,
-    frame: int | None,
-    source: Path | NDArray[np.uint8],
-    which: str,
-    cut: Callable[[PhotoFace], Cut],
-) -> Iterator[Seen[Cut]]:
+        faces_of = _faces_of_photo
     try:
-        for number, face in enumerate(read_faces(source, which)):
-            yield Seen(_row(file, frame, number, face), cut(face))
-    except (FaceFactorError, ValueError) as error:
-        reason = str(error)
-        if frame is not None:  # a frame has no name of its own
-            reason = f"{file}, frame {frame}: {reason.removeprefix('photo: ')}"
-        yield _failure(file, frame, reason)
+        yield from faces_of(file, which, cut)
+    except (FaceFactorError, ValueError) as error:  # what was read before stays
+        yield _failure(file, None, str(error))
+
+
+def _faces_of_photo(file: Path, which: str, cut: Callable[[PhotoFace], Cut]) -> Iterator[Seen[Cut]]:
+    for number, face in enumerate(read_faces(file, which)):
+        yield Seen(_row(file, None, number, face), cut(face))
+
+
+def _faces_of_clip(file: Path, which: str, cut: Callable[[PhotoFace], Cut]) -> Iterator[Seen[Cut]]:
+    reading = Reading()
+    for index, frame in enumerate(read_film(file, which, reading)):
+        if not frame.faces:
+            yield _failure(file, index, f"{file}, frame {index}: no face found")
+        for number, face in enumerate(frame.faces):
+            try:
+                yield Seen(_row(file, index, number, face), cut(face))
+            except ValueError as error:
+                yield _failure(file, index, f"{file}, frame {index}: {error}")
+    if reading.error is not None:
+        yield _failure(file, None, reading.error)
 
 
 def _row(file: Path, frame: int | None, number: int, face: PhotoFace) -> Row:

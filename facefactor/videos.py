@@ -5,14 +5,18 @@ A frame is a photo: numpy (H, W, 3), uint8, RGB, upright.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any, TypeVar
 
 import av
 import numpy as np
-from av.container import InputContainer
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,6 +32,11 @@ _QUARTER_TURNS = {0: 0, 90: 1, 180: 2, -180: 2, -90: 3, 270: 3}
 # How much may lack at the end before a film counts as cut off, in frames: players and cameras
 # round the length they write into the header.
 _SLACK = 3
+_TICK = Fraction(1, 90_000)  # seconds; what times of frames are written in
+_KEPT_SOUND = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus"})
+_Shown = TypeVar("_Shown")
+
+logger = logging.getLogger(__name__)
 
 
 class VideoError(FaceFactorError, ValueError):
@@ -41,7 +50,15 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
         VideoError: when the file is no video; or, after the good frames, when it breaks half-way,
             saying after which frame.
     """
-    count, seconds_seen = 0, 0.0
+    return (frame for frame, _ in read_timed_frames(path))
+
+
+def read_timed_frames(path: str | Path) -> Iterator[tuple[Frame, float]]:
+    """`read_frames`, each with the time when it is shown, in seconds after the first.
+
+    Cameras of phones and recorders of screens do not show all frames for the same time.
+    """
+    count, seconds_seen, began, ends = 0, 0.0, 0.0, 0.0
     with _open(path) as container:
         stream = _video_stream(container, path)
         stream.thread_type = "AUTO"
@@ -56,10 +73,13 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
                 raise _broken(path, count, _reason(error)) from error
             if frame.is_corrupt:
                 raise _broken(path, count, "the next frame is damaged")
-            yield photo
+            length = float((frame.duration or 0) * (frame.time_base or 0))
+            shown = ends if frame.time is None else frame.time  # a raw stream has no times
+            ends = shown + (length or 1 / float(stream.average_rate or 25))
+            began = began if count else shown
+            yield photo, shown - began
             count += 1
             if frame.time is not None:
-                length = float((frame.duration or 0) * (frame.time_base or 0))
                 seconds_seen = max(seconds_seen, frame.time + length)
         missing = _seconds_missing(container, stream, seconds_seen)
     if count == 0:
@@ -154,24 +174,59 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> int:
             itself, because its source breaks off, is raised again after the film so far is kept.
         WriteError: when the file system refuses.
     """
+    rate = Fraction(fps).limit_denominator(1001)
+    stamped = ((frame, number) for number, frame in enumerate(frames))
+    return _write(path, stamped, 1 / rate, rate)
+
+
+def write_video_like(
+    path: str | Path, frames: Iterable[tuple[Frame, float]], source: str | Path
+) -> int:
+    """Write frames made from those of another video: each is shown when it was, with its sound.
+
+    Sound that the new file cannot hold as it is becomes AAC; where the frames end, so does it.
+
+    Args:
+        frames: each with its time in seconds, as `read_timed_frames` tells it.
+
+    Raises:
+        As `write_video`, and VideoError when the source cannot be read.
+    """
+    rate = Fraction(frame_rate(source)).limit_denominator(1001)
+    stamped = ((frame, round(seconds / _TICK)) for frame, seconds in frames)
+    with _open(source) as original:
+        return _write(path, stamped, _TICK, rate, original)
+
+
+def _write(
+    path: str | Path,
+    frames: Iterable[tuple[Frame, int]],
+    tick: Fraction,
+    rate: Fraction,
+    original: InputContainer | None = None,
+) -> int:
+    """Frames at times counted in ticks of so many seconds; the sound is the original's."""
     _check_suffix(path, _WRITERS)
     first, rest = _first(path, frames)
-    height, width = (side + side % 2 for side in first.shape[:2])
+    shape = first[0].shape
+    _check_frame(path, first[0], shape, 0)
+    height, width = (side + side % 2 for side in shape[:2])
+    beyond = (0, height - shape[0]), (0, width - shape[1]), (0, 0)
     interrupted: VideoError | None = None
     count = 0
     with atomic_path(path) as temporary, av.open(str(temporary), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": "18", "preset": "medium"}
+        stream.codec_context.time_base = tick
+        sound = _Sound(original, container)
         try:
-            for photo in chain([first], rest):
-                _check_frame(path, photo, first.shape, count)
-                padded = np.pad(
-                    photo,
-                    ((0, height - photo.shape[0]), (0, width - photo.shape[1]), (0, 0)),
-                    "edge",
-                )
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(padded, format="rgb24")))
+            for photo, when in chain([first], rest):
+                _check_frame(path, photo, shape, count)
+                frame = av.VideoFrame.from_ndarray(np.pad(photo, beyond, "edge"), format="rgb24")
+                frame.pts, frame.time_base = when, tick
+                container.mux(stream.encode(frame))
+                sound.write_until(float(when * tick + 1 / rate))
                 count += 1
         except _SourceEnded as ended:
             interrupted = ended.error
@@ -181,10 +236,63 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> int:
     return count
 
 
+class _Sound:
+    """The sound of a video on its way into another; nothing where there is none.
+
+    It is written as far as the frames have come: neither waits in memory for the other.
+    """
+
+    def __init__(self, original: InputContainer | None, container: OutputContainer) -> None:
+        self._container = container
+        self._packets: Iterator[av.Packet[Any]] = iter(())
+        if original is not None and original.streams.audio:
+            self._packets = self._copied(original, original.streams.audio[0])
+        self._waiting = next(self._packets, None)  # and with it the stream is there
+
+    def write_until(self, seconds: float) -> None:
+        """Of the film."""
+        while self._waiting is not None and _start(self._waiting) < seconds:
+            self._container.mux(self._waiting)
+            self._waiting = next(self._packets, None)
+
+    def _copied(self, original: InputContainer, incoming: AudioStream) -> Iterator[av.Packet[Any]]:
+        """Its packets, timed from the first frame on; what is before that is left out."""
+        began = _start(original.streams.video[0])
+        try:
+            for packet in self._encoded(original, incoming):
+                late = round(began / float(packet.time_base or 1))
+                if packet.pts is None or packet.dts is None or packet.pts < late:
+                    continue  # also the empty one at the end
+                packet.pts, packet.dts = packet.pts - late, packet.dts - late
+                yield packet
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            logger.warning("%s: its sound breaks off (%s)", original.name, _reason(error))
+
+    def _encoded(self, original: InputContainer, incoming: AudioStream) -> Iterator[av.Packet[Any]]:
+        if incoming.codec_context.name in _KEPT_SOUND:
+            kept = self._container.add_stream_from_template(incoming)
+            for packet in original.demux(incoming):
+                packet.stream = kept
+                yield packet
+            return
+        made = self._container.add_stream("aac", rate=incoming.codec_context.sample_rate)
+        made.codec_context.layout = "mono" if incoming.codec_context.channels == 1 else "stereo"
+        for frame in original.decode(incoming):
+            yield from made.encode(frame)
+        yield from made.encode()
+
+
+def _start(what: av.Packet[Any] | Stream) -> float:
+    """In seconds."""
+    start = what.pts if isinstance(what, av.Packet) else what.start_time
+    return float((start or 0) * (what.time_base or 0))
+
+
 def write_gif(path: str | Path, frames: Iterable[Frame], fps: float) -> int:
     """Write frames of one size as an endless GIF; returns how many. Errors as in `write_video`."""
     _check_suffix(path, (".gif",))
     first, rest = _first(path, frames)
+    _check_frame(path, first, first.shape, 0)
     count = 1
     interrupted: VideoError | None = None
 
@@ -215,16 +323,15 @@ class _SourceEnded(Exception):
         self.error = error
 
 
-def _first(path: str | Path, frames: Iterable[Frame]) -> tuple[Frame, Iterator[Frame]]:
+def _first(path: str | Path, frames: Iterable[_Shown]) -> tuple[_Shown, Iterator[_Shown]]:
     """The first frame, and the rest with errors of their source marked as such."""
     source = iter(frames)
     try:
         first = next(source)
     except StopIteration:
         raise VideoError(f"{path}: there are no frames to write") from None
-    _check_frame(path, first, first.shape, 0)
 
-    def rest() -> Iterator[Frame]:
+    def rest() -> Iterator[_Shown]:
         try:
             yield from source
         except VideoError as error:

@@ -54,15 +54,18 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "face_turning": {"factors", "editing", "geometry", "perception", "abilities", "photo_edits"},
     "reconstruction": {"factors", "geometry", "images", "perception"}
     | {"abilities", "photo_edits", "sheets"},
-    "clips": {"factors", "geometry", "images", "perception"}
-    | {"abilities", "photo_edits", "reconstruction"},
+    "smoothing": set(),
+    "following": {"images", "perception", "photo_edits", "face_verification"},
+    "films": {"images", "photo_edits", "streams", "following", "smoothing"},
+    "clips": {"factors", "editing", "geometry"}
+    | {"abilities", "photo_edits", "reconstruction", "following", "smoothing"},
     "face_normalising": {"factors", "editing", "images", "perception", "abilities", "photo_edits"}
-    | {"sheets", "sweeps", "clips", "streams"},
+    | {"sheets", "sweeps"},
     "augmentation": {"factors", "images", "data", "abilities", "photo_edits", "streams"},
     "sweeps": {"factors", "images", "videos", "photo_edits", "sheets"},
     "face_expressions": {"factors", "images", "perception", "geometry", "photo_edits"},
     "face_verification": {"images", "perception", "photo_edits"},
-    "streams": {"factors", "images", "videos", "photo_edits"},
+    "streams": {"factors", "images", "videos", "photo_edits", "following"},
     "batch": {"factors", "perception", "streams", "face_expressions"},
     "protocols": {"factors", "editing", "images", "perception", "data", "geometry"}
     | {"methods", "checkpoints", "evaluation", "abilities", "face_verification", "neutralising"},
@@ -76,7 +79,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"}
     | {"export", "streams", "face_expressions", "face_verification"}
     | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"}
-    | {"clips", "face_normalising", "augmentation", "pose_axes"},
+    | {"clips", "films", "following", "face_normalising", "augmentation", "pose_axes"},
     "cli": {"api", "server"},
     "server": {"rest", "web", "serving"},
     "web": {"api", "serving"},

@@ -25,8 +25,9 @@ from facefactor.api.learning import (
     train,
 )
 from facefactor.api.meshes import reconstruct
-from facefactor.api.photos import demo, edit_photos, interpolate, normalize, transfer
+from facefactor.api.photos import demo, edit_photos, interpolate, normalize
 from facefactor.api.sweeps import pose, relight
+from facefactor.api.transfers import transfer
 from facefactor.api.weights import (
     ModelEntry,
     abilities,

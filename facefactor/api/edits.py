@@ -10,11 +10,12 @@ import torch
 
 from facefactor import editing
 from facefactor.abilities import check_removable
-from facefactor.clips import Reading, clip_factors
+from facefactor.clips import clip_factors
 from facefactor.face_lighting import Light, light_code, relit
 from facefactor.face_normalising import normalise_faces
 from facefactor.face_turning import Angles, pose_code, turned
 from facefactor.factors import FaceModel, FactorName, Factors
+from facefactor.following import Reading
 from facefactor.images import Photo
 from facefactor.photo_edits import Change, PhotoFace, edit_all, edit_face, encode_face, factor_for
 from facefactor.streams import Progress
@@ -61,16 +62,17 @@ def transfer_clip(
     raw: bool = False,
     reading: Reading | None = None,
     progress: Progress | None = None,
+    smooth: float = 0.0,
 ) -> Iterator[Photo]:
     """The target's photo with factors of each frame of a clip, as many photos as it has frames.
 
-    Of each frame the largest face is taken; see `clips.clip_factors` for frames without one.
+    See `clips.clip_factors` for whose they are, smoothing and frames without this face.
 
     Args:
         target: one face, or several of one photo.
     """
     faces = [target] if isinstance(target, PhotoFace) else target
-    for taken in clip_factors(model, clip, reading, progress):
+    for taken in clip_factors(model, clip, reading, progress, smooth):
         yield edit_all(model, faces, take(model, taken, factors, strength), raw)
 
 

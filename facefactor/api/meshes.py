@@ -8,7 +8,6 @@ from facefactor.api.outcomes import of_clip
 from facefactor.api.targets import targets_of
 from facefactor.api.weights import load
 from facefactor.clips import (
-    Reading,
     clip_factors,
     mean_template,
     photo_template,
@@ -16,6 +15,7 @@ from facefactor.clips import (
     write_objs,
 )
 from facefactor.errors import FaceFactorError
+from facefactor.following import Reading
 from facefactor.images import VIDEO_SUFFIXES, frame_rate
 from facefactor.outcomes import Outcome
 from facefactor.photo_edits import read_faces

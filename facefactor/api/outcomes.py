@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from facefactor.clips import Reading
 from facefactor.errors import FaceFactorError
+from facefactor.following import Reading
 from facefactor.outcomes import Outcome
 from facefactor.streams import Progress
 

@@ -11,12 +11,12 @@ import torch
 
 from facefactor import editing
 from facefactor.abilities import check_removable, normalising_model
-from facefactor.api.edits import remove, take, transfer_clip
+from facefactor.api.edited_files import check_still, edit_files
+from facefactor.api.edits import remove
 from facefactor.api.faces import read_face
-from facefactor.api.outcomes import each_photo, of_clip
-from facefactor.api.targets import is_video, sweep_targets, targets_of
+from facefactor.api.outcomes import each_photo
+from facefactor.api.targets import edit_targets
 from facefactor.api.weights import load
-from facefactor.clips import Reading
 from facefactor.demo import (
     read_portraits,
     write_demo,
@@ -24,15 +24,21 @@ from facefactor.demo import (
     write_normal_demo,
     write_portraits,
 )
-from facefactor.errors import FaceFactorError
-from facefactor.face_normalising import normalise_faces, write_film, write_morph
+from facefactor.face_normalising import normalise_faces, write_morph
 from facefactor.factors import FactorName
-from facefactor.images import VIDEO_SUFFIXES, frame_rate, write_gif, write_image, write_video
+from facefactor.images import Photo
 from facefactor.outcomes import Outcome
-from facefactor.photo_edits import edit_all, edit_face, encode_face, factor_for, read_faces
+from facefactor.photo_edits import (
+    PhotoFace,
+    edit_all,
+    edit_face,
+    encode_face,
+    factor_for,
+    read_faces,
+)
 from facefactor.sheets import interpolation_sheet
 from facefactor.streams import Progress, list_inputs
-from facefactor.sweeps import FILM_SUFFIXES, write_path
+from facefactor.sweeps import write_path
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +50,15 @@ def edit_photos(
     model: str = "facecycle",
     face: str = "largest",
     raw: bool = False,
+    smooth: float = 0.0,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Edit each photo; one photo to a file, several into a folder under their own names."""
+    """Edit each photo, or one face through each video, which makes a film (.mp4 with its sound;
+    .gif); one to a file, several into a folder under their own names.
+
+    Args:
+        smooth: of videos; see `films.steady`.
+    """
     network = load(model)
     wanted: FactorName = "expression" if edit == "neutral" else "pose"
     name = factor_for(network.spec, wanted)
@@ -54,66 +66,12 @@ def edit_photos(
     if name != wanted:
         logger.info("%s keeps %s inside %s: both go", network.spec.name, wanted, name)
 
-    def write(file: Path, target: Path) -> None:
-        faces = read_faces(file, face)
-        write_image(target, edit_all(network, faces, remove(network, name), raw))
+    def changed(faces: list[PhotoFace]) -> Photo:
+        return edit_all(network, faces, remove(network, name), raw)
 
     files = list_inputs(inputs)
-    return each_photo(files, targets_of(files, output), write, progress)
-
-
-def transfer(
-    target: str,
-    source: str,
-    output: Path,
-    factors: Sequence[FactorName] = ("expression",),
-    strength: float = 1.0,
-    model: str = "facecycle",
-    face: str = "largest",
-    raw: bool = False,
-    progress: Progress | None = None,
-) -> Outcome:
-    """Give the face of photo `target` factors of the largest face of `source`: of a photo, or of
-    each frame of a video, which makes a film (.mp4, .gif) with as many frames a second, silent.
-
-    Raises:
-        FaceFactorError: a film of a photo, a picture of a video, or one over its own source.
-    """
-    film = _is_film(source, output)
-    network = load(model)
-    for name in factors:
-        editing.check_factor(network.spec, name)
-    faces = read_faces(target, face)
-    if not film:
-        taken = encode_face(network, read_face(source))
-        write_image(output, edit_all(network, faces, take(network, taken, factors, strength), raw))
-        return Outcome((output,))
-    reading = Reading()
-    frames = transfer_clip(network, faces, source, factors, strength, raw, reading, progress)
-    write = write_gif if output.suffix.lower() == ".gif" else write_video
-    write(output, frames, frame_rate(source))
-    return of_clip(source, output, reading)
-
-
-def _is_film(source: str, output: Path) -> bool:
-    """Whether each frame of `source` makes one of `output`.
-
-    Raises:
-        FaceFactorError: only one of the two is a video, or they are the same file.
-    """
-    film = output.suffix.lower() in FILM_SUFFIXES
-    kind = Path(source).suffix.lower()
-    if film and kind not in VIDEO_SUFFIXES:
-        raise FaceFactorError(
-            f"{output}: a film takes from a video; {source} is none (--from clip.mp4)"
-        )
-    if not film and kind in VIDEO_SUFFIXES - {".gif"}:  # of an animation a photo is the first frame
-        raise FaceFactorError(
-            f"{source}: is a video, its frames make a film; name one to write (-o film.mp4, .gif)"
-        )
-    if film and output.exists() and Path(source).exists() and output.samefile(source):
-        raise FaceFactorError(f"{output}: would overwrite the video it is made from")
-    return film
+    targets = edit_targets(files, output)
+    return edit_files(files, targets, changed, network, face, raw, smooth, progress)
 
 
 def interpolate(
@@ -150,12 +108,14 @@ def normalize(
     model: str = "nfgan",
     face: str = "largest",
     raw: bool = False,
+    smooth: float = 0.0,
     progress: Progress | None = None,
 ) -> Outcome:
-    """The normalised face in each photo, or in each frame of a video, which makes a silent film
-    (.mp4; .gif of .gif) with as many frames a second; frames without a face stay as they are.
+    """The normalised face in each photo, or that of one person through each video, which makes a
+    film (.mp4 with its sound; .gif of .gif); frames without the face stay as they are.
 
     Args:
+        smooth: of videos; see `films.steady`.
         steps: as many pictures of the way there, after the photo, in a sheet (.png and others) or
             a film (.gif, .mp4); at least 2; see `face_normalising.morph`.
 
@@ -164,31 +124,19 @@ def normalize(
             kind.
     """
     files = list_inputs(inputs)
-    moving = steps is None and any(is_video(file) for file in files)
-    targets = sweep_targets(files, output, steps, moving)
+    targets = edit_targets(files, output, steps)
     network = load(model)
     normalising_model(network)
+    if steps is None:
 
-    def write(file: Path, target: Path) -> str | None:
-        film = target.suffix.lower() in FILM_SUFFIXES
-        if steps is None and film:
-            frames_done = progress if len(files) == 1 else None
-            reading = write_film(target, network, file, face, raw, frames_done)
-            gaps = reading.gaps("they are black" if raw else "they stay as they are")
-            if gaps is not None:
-                logger.warning("%s: %s", file, gaps)
-            return reading.error
-        if is_video(file) and file.suffix.lower() != ".gif":  # of that, the first frame is a photo
-            advice = (
-                "steps are of photos" if steps else "its frames make a film (-o film.mp4, .gif)"
-            )
-            raise FaceFactorError(f"{file}: is a video; {advice}")
-        faces = read_faces(file, face)
-        if steps is None:
-            write_image(target, normalise_faces(network, faces, raw))
-        else:
-            write_morph(target, network, faces, steps, raw)
-        return None
+        def normalised(faces: list[PhotoFace]) -> Photo:
+            return normalise_faces(network, faces, raw)
+
+        return edit_files(files, targets, normalised, network, face, raw, smooth, progress)
+
+    def write(file: Path, target: Path) -> None:
+        check_still(file, steps=True)
+        write_morph(target, network, read_faces(file, face), steps, raw)
 
     return each_photo(files, targets, write, progress)
 

@@ -10,15 +10,16 @@ import torch
 
 from facefactor import editing
 from facefactor.abilities import check_separates
+from facefactor.api.edited_files import check_still, edit_files
 from facefactor.api.faces import read_face
 from facefactor.api.outcomes import each_photo
-from facefactor.api.targets import sweep_targets
+from facefactor.api.targets import edit_targets
 from facefactor.api.weights import load
 from facefactor.errors import FaceFactorError
 from facefactor.face_lighting import Light, light_code, lights_between, relit
 from facefactor.face_turning import Angles, pose_code, turned
 from facefactor.factors import FaceModel
-from facefactor.images import write_image
+from facefactor.images import Photo
 from facefactor.outcomes import Outcome
 from facefactor.photo_edits import Change, PhotoFace, read_faces
 from facefactor.streams import Progress, list_inputs
@@ -35,14 +36,18 @@ def relight(
     model: str = "neurotensorial",
     face: str = "largest",
     raw: bool = False,
+    smooth: float = 0.0,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Another light on each photo: that of the largest face of another photo, or from a direction.
+    """Another light on each photo or video: that of the largest face of another photo, or from a
+    direction.
 
     Args:
         until: the light travels from `light` to this one in `steps`; without it, it grows from the
             photo's own.
-        steps: as many pictures in a sheet (.png and others) or a film (.gif, .mp4); at least 2.
+        steps: as many pictures of a photo in a sheet (.png and others) or a film (.gif, .mp4); at
+            least 2.
+        smooth: of videos; see `films.steady`.
 
     Raises:
         FactorError: the model has no illumination, or none from a direction.
@@ -51,7 +56,7 @@ def relight(
     if until is not None and (steps is None or not isinstance(light, Light)):
         raise FaceFactorError("a light travels in steps, from one direction to another")
     files = list_inputs(inputs)
-    targets = sweep_targets(files, output, steps)
+    targets = edit_targets(files, output, steps)
     network = load(model)
     check_separates(network, "illumination")
     if until is not None and steps is not None and isinstance(light, Light):
@@ -66,7 +71,7 @@ def relight(
     changes: list[tuple[str, ChangeOf]] = [
         (name, partial(_whichever, relit(network, code, share))) for name, code, share in path
     ]
-    return _sweep_each(network, files, targets, changes, face, raw, steps, progress)
+    return _sweep_each(network, files, targets, changes, face, raw, steps, smooth, progress)
 
 
 def pose(
@@ -77,20 +82,22 @@ def pose(
     model: str = "neurotensorial",
     face: str = "largest",
     raw: bool = False,
+    smooth: float = 0.0,
     progress: Progress | None = None,
 ) -> Outcome:
-    """The head of each photo turned to angles, or as the largest face of another photo.
+    """The head in each photo or video turned to angles, or as the largest face of another photo.
 
     Args:
-        steps: as many pictures of the way there in a sheet (.png and others) or a film (.gif,
-            .mp4); at least 2.
+        steps: as many pictures of the way there, of a photo, in a sheet (.png and others) or a film
+            (.gif, .mp4); at least 2.
+        smooth: of videos; see `films.steady`.
 
     Raises:
         FactorError: the model has no pose, or angles are asked of one that knows none.
         FaceFactorError: the output is no file of a known kind.
     """
     files = list_inputs(inputs)
-    targets = sweep_targets(files, output, steps)
+    targets = edit_targets(files, output, steps)
     network = load(model)
     check_separates(network, "pose")
     if isinstance(goal, Angles):
@@ -100,7 +107,7 @@ def pose(
         (f"{share:.2f}", partial(turned, network, goal=aim, share=share))
         for share in _shares(1.0, steps)
     ]
-    return _sweep_each(network, files, targets, changes, face, raw, steps, progress)
+    return _sweep_each(network, files, targets, changes, face, raw, steps, smooth, progress)
 
 
 def _whichever(change: Change, face: PhotoFace) -> Change:
@@ -121,15 +128,19 @@ def _sweep_each(
     face: str,
     raw: bool,
     steps: int | None,
+    smooth: float,
     progress: Progress | None,
 ) -> Outcome:
-    """Each photo edited by the one change, or along the path of several."""
+    """Each photo or video edited by the one change, or each photo along the path of several."""
+    if steps is None:
+
+        def changed(faces: list[PhotoFace]) -> Photo:
+            return edit_each(network, faces, changes[0][1], raw)
+
+        return edit_files(files, targets, changed, network, face, raw, smooth, progress)
 
     def write(file: Path, target: Path) -> None:
-        faces = read_faces(file, face)
-        if steps is None:
-            write_image(target, edit_each(network, faces, changes[0][1], raw))
-        else:
-            write_sweep(target, network, faces, changes, raw)
+        check_still(file, steps=True)
+        write_sweep(target, network, read_faces(file, face), changes, raw)
 
     return each_photo(files, targets, write, progress)

@@ -59,23 +59,22 @@ def _film_of_video(file: Path) -> str:
     return ".gif" if file.suffix.lower() == ".gif" else ".mp4"
 
 
-def sweep_targets(
-    files: Sequence[Path], output: Path, steps: int | None, moving: bool = False
-) -> list[Path]:
-    """`targets_of`, films too where there are steps.
-
-    Args:
-        moving: of videos films are made, without steps.
+def edit_targets(files: Sequence[Path], output: Path, steps: int | None = None) -> list[Path]:
+    """`targets_of`; films, too, of videos, and where a photo is edited in steps.
 
     Raises:
-        FaceFactorError: fewer than 2 steps, a film without steps, an unknown suffix.
+        FaceFactorError: fewer than 2 steps, a film of a photo without steps, an unknown suffix.
     """
     if steps is not None and steps < 2:
         raise FaceFactorError(f"a path has at least 2 steps, not {steps}")
+    moving = steps is None and any(is_video(file) for file in files)
     suffix = output.suffix.lower()
     films = FILM_SUFFIXES if moving or steps is not None else frozenset()
     if suffix in FILM_SUFFIXES - films:
-        raise FaceFactorError(f"{output}: a film has steps; say how many (--steps)")
+        raise FaceFactorError(
+            f"{output}: a film is made of a video, or of steps where a command has --steps; "
+            f"{files[0]} is a photo"
+        )
     if suffix and suffix not in IMAGE_SUFFIXES | films and not output.is_dir():
         known = ", ".join([".png", ".jpg", ".webp", *sorted(films)])
         raise FaceFactorError(

@@ -28,4 +28,10 @@ Face = Annotated[
     str, typer.Option("--face", help="Which face: largest, all, a number, or like:photo.jpg.")
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="The network's own square, not put back.")]
+Smooth = Annotated[
+    float,
+    typer.Option(
+        "--smooth", min=0, help="Of videos: average over so many frames to each side; 0 does not."
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from facefactor.cli.arguments import DEFAULT_MODEL, Face, Inputs, Model, Output, Raw
+from facefactor.cli.arguments import DEFAULT_MODEL, Face, Inputs, Model, Output, Raw, Smooth
 from facefactor.cli.screen import finish, progress_bar
 
 
@@ -39,9 +39,10 @@ def neutral(
     model: Model = DEFAULT_MODEL,
     face: Face = "largest",
     raw: Raw = False,
+    smooth: Smooth = 0.0,
 ) -> None:
-    """The same face without its expression."""
-    _edit_photos("neutral", inputs, output, model, face, raw)
+    """The same face without its expression, in photos or through videos."""
+    _edit_photos("neutral", inputs, output, model, face, raw, smooth)
 
 
 def frontalize(
@@ -50,9 +51,10 @@ def frontalize(
     model: Model = DEFAULT_MODEL,
     face: Face = "largest",
     raw: Raw = False,
+    smooth: Smooth = 0.0,
 ) -> None:
-    """The same face seen from the front."""
-    _edit_photos("frontalize", inputs, output, model, face, raw)
+    """The same face seen from the front, in photos or through videos."""
+    _edit_photos("frontalize", inputs, output, model, face, raw, smooth)
 
 
 def normalize(
@@ -75,6 +77,7 @@ def normalize(
     model: Model = "nfgan",
     face: Face = "largest",
     raw: Raw = False,
+    smooth: Smooth = 0.0,
 ) -> None:
     """The normalised face, frontal and neutral, in photos or in each frame of a video.
 
@@ -85,13 +88,20 @@ def normalize(
 
     with progress_bar("normalize") as progress:
         outcome = api.normalize(
-            inputs, output, steps=steps, model=model, face=face, raw=raw, progress=progress
+            inputs,
+            output,
+            steps=steps,
+            model=model,
+            face=face,
+            raw=raw,
+            smooth=smooth,
+            progress=progress,
         )
     finish(outcome)
 
 
 def transfer(
-    target: Annotated[str, typer.Argument(help="The photo that is changed.")],
+    target: Annotated[str, typer.Argument(help="The photo or video that is changed.")],
     source: Annotated[
         str, typer.Option("--from", metavar="SOURCE", help="The photo or video to take from.")
     ],
@@ -103,8 +113,9 @@ def transfer(
     model: Model = DEFAULT_MODEL,
     face: Face = "largest",
     raw: Raw = False,
+    smooth: Smooth = 0.0,
 ) -> None:
-    """One face with another's expression, or any other factor; a video's make a film."""
+    """One face with another's expression, or any other factor; of or from a video a film."""
     from facefactor import api
 
     with progress_bar("transfer") as progress:
@@ -117,6 +128,7 @@ def transfer(
             model=model,
             face=face,
             raw=raw,
+            smooth=smooth,
             progress=progress,
         )
     finish(outcome)
@@ -158,12 +170,13 @@ def _edit_photos(
     model: str,
     face: str,
     raw: bool,
+    smooth: float,
 ) -> None:
     from facefactor import api
 
     with progress_bar(edit) as progress:
         outcome = api.edit_photos(
-            inputs, output, edit, model=model, face=face, raw=raw, progress=progress
+            inputs, output, edit, model=model, face=face, raw=raw, smooth=smooth, progress=progress
         )
     finish(outcome)
 

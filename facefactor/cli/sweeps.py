@@ -7,11 +7,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from facefactor.cli.arguments import Face, Inputs, Model, Raw
+from facefactor.cli.arguments import Face, Inputs, Model, Raw, Smooth
 from facefactor.cli.screen import finish, progress_bar
 
 Sweep = Annotated[
-    Path, typer.Option("--output", "-o", help="Where to write; with --steps also .gif or .mp4.")
+    Path,
+    typer.Option(
+        "--output", "-o", help="Where to write; of a video, or with --steps, also .gif or .mp4."
+    ),
 ]
 Steps = Annotated[
     int | None, typer.Option("--steps", min=2, help="Pictures of the way: a sheet or a film.")
@@ -53,6 +56,7 @@ def relight(
     model: Model = "neurotensorial",
     face: Face = "largest",
     raw: Raw = False,
+    smooth: Smooth = 0.0,
 ) -> None:
     """Another light on a face: of another photo, or from a direction."""
     angles = azimuth is not None or elevation is not None
@@ -88,6 +92,7 @@ def relight(
             model=model,
             face=face,
             raw=raw,
+            smooth=smooth,
             progress=progress,
         )
     finish(outcome)
@@ -114,6 +119,7 @@ def pose(
     model: Model = "neurotensorial",
     face: Face = "largest",
     raw: Raw = False,
+    smooth: Smooth = 0.0,
 ) -> None:
     """The head turned to angles (one not given stays), or as in another photo."""
     angles = not (yaw is None and pitch is None and roll is None)
@@ -124,6 +130,14 @@ def pose(
     goal: Any = api.Angles(yaw, pitch, roll) if angles else source
     with progress_bar("pose") as progress:
         outcome = api.pose(
-            inputs, output, goal, steps=steps, model=model, face=face, raw=raw, progress=progress
+            inputs,
+            output,
+            goal,
+            steps=steps,
+            model=model,
+            face=face,
+            raw=raw,
+            smooth=smooth,
+            progress=progress,
         )
     finish(outcome)

@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 
 import facefactor as ff
-from facefactor import face_normalising
 from facefactor.cli import main
 from facefactor.data.readers import READERS
 from facefactor.demo import portrait_paths
-from facefactor.images import VideoError, read_photo, write_image
+from facefactor.images import read_photo, write_image
 from facefactor.videos import frame_rate, read_frames, write_video
 from tests.small_networks import save_nfgan
 
@@ -78,13 +77,13 @@ def test_the_way_is_a_sheet_or_a_film(suffix, photos, weights, tmp_path):
 def test_a_video_keeps_its_rate_and_its_frames_without_a_face(photos, weights, tmp_path, caplog):
     hopper, collins = (read_photo(photo) for photo in photos)
     clip, out = tmp_path / "clip.mp4", tmp_path / "film.mp4"
-    write_video(clip, [hopper, 0 * hopper, collins], fps=12.5)
+    write_video(clip, [hopper, 0 * hopper, collins, hopper], fps=12.5)
     assert run("normalize", clip, "-o", out, "-m", weights) == 0
-    assert "clip.mp4: no face in 1 of 3 frames (1); they stay as they are" in caplog.text
+    assert "clip.mp4: no face in 2 of 4 frames (1-2); they stay as they are" in caplog.text
     assert frame_rate(out) == 12.5
     before, after = ([f.astype(int) for f in read_frames(path)] for path in (clip, out))
     moved = [np.abs(a - b).mean() for a, b in zip(before, after, strict=True)]
-    assert moved[1] < 1 and min(moved[0], moved[2]) > 4
+    assert max(moved[1:3]) < 2 and min(moved[0], moved[3]) > 4  # Collins is not Hopper
     expected = ff.normalize_face(ff.load(weights), ff.read_face(before[0].astype(np.uint8)))
     assert np.abs(after[0] - expected).mean() < moved[0] / 2  # the codec is lossy
 
@@ -111,28 +110,13 @@ def test_a_folder_of_photos_and_videos_with_bad_files(photos, weights, tmp_path,
     assert sorted(path.name for path in out.iterdir()) == ["good.mp4", "good.png"]
 
 
-def test_a_video_that_breaks_off_is_kept_so_far(photos, weights, tmp_path, monkeypatch, capsys):
-    clip, film = tmp_path / "clip.mp4", tmp_path / "film.mp4"
-    write_video(clip, [read_photo(photos[0])] * 3, fps=10)
-
-    def breaking(path):
-        yield from list(read_frames(path))[:2]
-        raise VideoError(f"{path}: breaks off after frame 2")
-
-    monkeypatch.setattr(face_normalising, "read_frames", breaking)
-    assert run("normalize", clip, "-o", film, "-m", weights) == 3
-    printed = capsys.readouterr()
-    assert printed.out.splitlines() == [str(film)] and "breaks off after frame 2" in printed.err
-    assert len(list(read_frames(film))) == 2
-
-
 def test_outputs_that_cannot_be(photos, weights, tmp_path, capsys):
     hopper = photos[0]
     clip = tmp_path / "clip.mp4"
     write_video(clip, [read_photo(hopper)], fps=10)
     for words, message in [
         ((hopper, "-o", "out.tga"), "out.tga: cannot write .tga; end it in .png"),
-        ((hopper, "-o", "out.mp4"), "a film has steps; say how many (--steps)"),
+        ((hopper, "-o", "out.mp4"), "a film is made of a video, or of steps"),
         ((hopper, "-o", hopper), "would overwrite the photo"),
         ((clip, "-o", clip), "would overwrite the photo"),
         ((clip, "-o", "out.png"), "clip.mp4: is a video; its frames make a film"),

@@ -225,7 +225,7 @@ def test_outputs_that_cannot_be(hopper, weights, tmp_path, capsys):
             ("relight", hopper, "-o", "out.tga", *light),
             "out.tga: cannot write .tga; end it in .png",
         ),
-        (("relight", hopper, "-o", "out.gif", *light), "a film has steps; say how many (--steps)"),
+        (("relight", hopper, "-o", "out.gif", *light), "a film is made of a video, or of steps"),
         (("relight", hopper, "-o", hopper, *light), "would overwrite the photo"),
         (("pose", hopper, "-o", "out.avi", "--yaw", 3, "--steps", 3, "-m", weights), ".gif, .mp4"),
         (("relight", hopper, hopper.with_name("collins.png"), "-o", "o.png", *light), "a folder"),

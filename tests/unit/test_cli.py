@@ -73,7 +73,7 @@ def run(*arguments: str) -> int:
     return int(stopped.value.code or 0)
 
 
-EDIT = {"model": "facecycle", "face": "largest", "raw": False}
+EDIT = {"model": "facecycle", "face": "largest", "raw": False, "smooth": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -89,19 +89,19 @@ EDIT = {"model": "facecycle", "face": "largest", "raw": False}
             "frontalize a.jpg -o o.png --model m.safetensors --face 1 --raw",
             "edit_photos",
             (["a.jpg"], Path("o.png"), "frontalize"),
-            {"model": "m.safetensors", "face": "1", "raw": True},
+            {"model": "m.safetensors", "face": "1", "raw": True, "smooth": 0.0},
         ),
         (
-            "normalize a.jpg b.mp4 -o o",
+            "normalize a.jpg b.mp4 -o o --smooth 1.5",
             "normalize",
             (["a.jpg", "b.mp4"], Path("o")),
-            {"model": "nfgan", "face": "largest", "raw": False, "steps": None},
+            {**EDIT, "model": "nfgan", "smooth": 1.5, "steps": None},
         ),
         (
             "normalize a.jpg -o o.gif --steps 9 --face all -m m.safetensors --raw",
             "normalize",
             (["a.jpg"], Path("o.gif")),
-            {"model": "m.safetensors", "face": "all", "raw": True, "steps": 9},
+            {**EDIT, "model": "m.safetensors", "face": "all", "raw": True, "steps": 9},
         ),
         (
             "augment faces -o o",

@@ -9,10 +9,8 @@ import torch
 
 pytest.importorskip("trimesh", reason="trimesh is not installed; it writes and reads meshes")
 
-from facefactor import api, clips, photo_edits  # noqa: E402
-from facefactor.api import meshes, photos  # noqa: E402
+from facefactor import api, following  # noqa: E402
 from facefactor.clips import (  # noqa: E402
-    Reading,
     clip_factors,
     mean_template,
     photo_template,
@@ -20,6 +18,7 @@ from facefactor.clips import (  # noqa: E402
     write_objs,
 )
 from facefactor.errors import FaceFactorError  # noqa: E402
+from facefactor.following import Reading  # noqa: E402
 from facefactor.geometry.lighting import directional_lighting  # noqa: E402
 from facefactor.geometry.meshes import read_mesh  # noqa: E402
 from facefactor.geometry.morphable import read_morphable, write_morphable  # noqa: E402
@@ -31,7 +30,8 @@ from facefactor.perception.select import NoFaceError  # noqa: E402
 from facefactor.photo_edits import PhotoFace, encode_face  # noqa: E402
 from facefactor.reconstruction import reconstruct_face  # noqa: E402
 from facefactor.videos import frame_rate, read_frames, write_video  # noqa: E402
-from tests.made_faces import made_face, noise  # noqa: E402
+from tests.made_clips import broken_clip  # noqa: E402
+from tests.made_faces import made_face, noise, use_finder  # noqa: E402
 from tests.made_heads import egg_model  # noqa: E402
 from tests.made_talking_head import talking_egg  # noqa: E402
 from tests.small_networks import save_neurotensorial  # noqa: E402
@@ -55,16 +55,9 @@ def talking(weights: torch.Tensor) -> list[np.ndarray]:
     return face_to_photo(0.1 + 0.9 * picture)
 
 
-class Finder:
-    """Finds the made head, in the middle, wherever there is light."""
-
-    def detect(self, photo):
-        return [made_face(photo, SQUARE).found] if photo.mean() > 20 else []
-
-
 @pytest.fixture(autouse=True)
 def finder(monkeypatch):
-    monkeypatch.setattr(photo_edits, "face_detector", Finder)
+    use_finder(monkeypatch, SQUARE)
 
 
 @pytest.fixture(scope="module")
@@ -140,19 +133,19 @@ def test_a_clip_without_any_face_is_refused(model, tmp_path):
 
 def breaking(frames):
     def read(path):
-        yield from frames
+        yield from ((frame, 0.0) for frame in frames)
         raise VideoError(f"{path}: breaks off after frame {len(frames)}")
 
     return read
 
 
 def test_a_clip_that_breaks_off_keeps_what_came_before(model, monkeypatch):
-    monkeypatch.setattr(clips, "read_frames", breaking([DARK, noise(), noise()]))
+    monkeypatch.setattr(following, "read_timed_frames", breaking([DARK, noise(), noise()]))
     reading = Reading()
     assert len(list(clip_factors(model, "cut.mp4", reading))) == 3
     assert reading == Reading(3, [0], "cut.mp4: breaks off after frame 3")
-    monkeypatch.setattr(clips, "read_frames", breaking([DARK, DARK]))
-    with pytest.raises(VideoError, match="cut.mp4: breaks off after frame 2"):
+    monkeypatch.setattr(following, "read_timed_frames", breaking([DARK, DARK]))
+    with pytest.raises(NoFaceError, match="cut.mp4: breaks off after 2 frames without a face"):
         list(clip_factors(model, "cut.mp4"))
 
 
@@ -169,10 +162,10 @@ def test_memory_stays_flat(model, person, monkeypatch):
             frame = (noise(64, 64) + np.uint8(number)).view(Frame)
             alive.add(frame)
             most = max(most, len(alive))
-            yield frame
+            yield frame, 0.0
             del frame
 
-    monkeypatch.setattr(clips, "read_frames", endless)
+    monkeypatch.setattr(following, "read_timed_frames", endless)
     film = api.transfer_clip(model, person, "endless.mp4")
     shown = [next(film).shape for _ in range(8)]
     assert shown == [person.photo.shape] * 8
@@ -328,22 +321,23 @@ def test_reconstruct_of_a_clip(folder, clip, me, egg, tmp_path):
         assert file["vertices"].shape == (6, 9375, 3) and "texture" in file
 
 
-def test_a_broken_clip_is_done_as_far_as_it_goes(folder, egg, me, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(clips, "read_frames", breaking([noise(), noise()]))
-    for module in (photos, meshes):
-        monkeypatch.setattr(module, "frame_rate", lambda path: 10.0)
+def test_a_broken_clip_is_done_as_far_as_it_goes(folder, egg, me, tmp_path, capsys):
+    cut = tmp_path / "cut.mkv"
+    count = broken_clip(
+        cut, talking(torch.eye(len(talking_egg().expression_names))[torch.arange(40) % 3])
+    )
     weights = folder / "model.safetensors"
     for words in (
-        ("transfer", me, "--from", "cut.mp4", "-o", tmp_path / "film.mp4"),
-        ("reconstruct", "cut.mp4", "--morphable", egg, "-o", tmp_path / "moves.npz"),
+        ("transfer", me, "--from", cut, "-o", tmp_path / "film.mp4"),
+        ("reconstruct", cut, "--morphable", egg, "-o", tmp_path / "moves.npz"),
     ):
         assert run(*words, "-m", weights) == 3
         printed = capsys.readouterr()
         assert printed.out == f"{words[-1]}\n"
-        assert "facefactor: cut.mp4: breaks off after frame 2" in printed.err
-    assert len(list(read_frames(tmp_path / "film.mp4"))) == 2
+        assert f"cut.mkv: breaks off after frame {count}" in printed.err
+    assert len(list(read_frames(tmp_path / "film.mp4"))) == count
     with np.load(tmp_path / "moves.npz") as file:
-        assert len(file["vertices"]) == 2
+        assert len(file["vertices"]) == count
 
 
 def test_what_does_not_go_together(folder, clip, me, egg, tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from facefactor import api, streams
+from facefactor import api, following, streams
 from facefactor.api.faces import _warn_once
 from facefactor.batch import express_files
 from facefactor.demo import portrait_paths
@@ -238,9 +238,12 @@ def test_a_film_without_a_face_is_a_row_a_frame_and_a_failure(model, tmp_path):
     write_video(clip, [np.zeros((64, 64, 3), np.uint8)] * 3, fps=5)
     failed, told = {}, []
     found = list(seen_faces([clip], "all", lambda face: 1, failed, lambda *done: told.append(done)))
-    assert [(one.row["frame"], one.cut) for one in found] == [(0, None), (1, None), (2, None)]
+    assert [(one.row["frame"], one.cut) for one in found] == [
+        *((frame, None) for frame in (0, 1, 2)),
+        (None, None),
+    ]
     assert found[1].row["error"].startswith(f"{clip}, frame 1: no face found")
-    assert failed == {str(clip): f"{clip}: no face found in any frame"}
+    assert failed == {str(clip): f"{clip}: no face found in any of its 3 frames"}
     assert told == [(1, 1)]
 
 
@@ -248,11 +251,11 @@ def test_of_a_film_that_breaks_off_the_frames_before_are_kept(
     model, upright, tmp_path, monkeypatch
 ):
     def broken(path):
-        yield upright
-        yield upright
+        yield upright, 0.0
+        yield upright, 0.1
         raise VideoError(f"{path}: breaks off after frame 2")
 
-    monkeypatch.setattr(streams, "read_frames", broken)
+    monkeypatch.setattr(following, "read_timed_frames", broken)
     clip = tmp_path / "clip.mp4"
     clip.touch()
     outcome = express_files(model, [clip], tmp_path / "out.json", "largest", {})

@@ -5,20 +5,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from facefactor import api, face_normalising, photo_edits
+from facefactor import api
 from facefactor.abilities import normalising_model
 from facefactor.api.edits import remove
-from facefactor.clips import Reading
 from facefactor.editing import FactorError
 from facefactor.errors import FaceFactorError
-from facefactor.face_normalising import morph, normalise_faces, normalised_frames, write_morph
+from facefactor.face_normalising import morph, normalise_faces, write_morph
 from facefactor.factors import Factors, FactorSpec, ModelSpec
-from facefactor.images import VideoError, face_to_photo, read_photo, write_image
+from facefactor.images import face_to_photo, read_photo
 from facefactor.perception.align import paste_back
-from facefactor.perception.select import NoFaceError
 from facefactor.photo_edits import PhotoFace
-from facefactor.videos import read_frames, write_video
-from tests.made_faces import made_face, noise
+from facefactor.videos import read_frames
+from tests.made_faces import made_face, noise, use_finder
 from tests.small_networks import save_ipdfer, save_nfgan
 
 SIDE, SQUARE = 96, 60
@@ -43,16 +41,9 @@ class Dimmer:
         raise ValueError(name)
 
 
-class Finder:
-    """Finds a face in the middle, wherever there is light."""
-
-    def detect(self, photo):
-        return [made_face(photo, SQUARE).found] if photo.mean() > 20 else []
-
-
 @pytest.fixture
 def finder(monkeypatch):
-    monkeypatch.setattr(photo_edits, "face_detector", Finder)
+    use_finder(monkeypatch, SQUARE)
 
 
 @pytest.fixture(scope="module")
@@ -159,80 +150,12 @@ def test_a_film_of_the_way_dwells_on_the_photo(tmp_path):
     assert height > 160 and width > 3.5 * 160
 
 
-@pytest.fixture
-def clip(tmp_path):
-    """Light and dark frames; as the codec gives them back."""
-    frames = [DARK, noise(SIDE, SIDE), DARK, 255 - noise(SIDE, SIDE)]
-    write_video(tmp_path / "clip.mp4", frames, fps=12.5)
-    return tmp_path / "clip.mp4"
-
-
-def test_frames_without_a_face_pass_as_they_are(clip, finder):
-    reading, steps = Reading(), []
-    found = list(
-        normalised_frames(Dimmer(), clip, reading=reading, progress=lambda *s: steps.append(s))
-    )
-    assert reading == Reading(4, [0, 2]) and steps == [(k, None) for k in (1, 2, 3, 4)]
-    assert reading.gaps("they stay as they are") == (
-        "no face in 2 of 4 frames (0, 2); they stay as they are"
-    )
-    for number, frame in enumerate(read_frames(clip)):
-        if number in (0, 2):
-            assert np.array_equal(found[number], frame)
-        else:
-            face = PhotoFace("photo", frame, made_face(frame, SQUARE).found)
-            assert np.array_equal(found[number], normalise_faces(Dimmer(), [face]))
-            assert not np.array_equal(found[number], frame)
-
-
-def test_raw_frames_are_squares_and_black_without_a_face(clip, finder):
-    found = list(normalised_frames(Dimmer(), clip, raw=True))
-    assert [frame.shape for frame in found] == [(16, 16, 3)] * 4
-    assert [bool(frame.any()) for frame in found] == [False, True, False, True]
-    with pytest.raises(FaceFactorError, match="squares of several faces make no film"):
-        next(normalised_frames(Dimmer(), clip, "all", raw=True))
-
-
-def test_a_face_that_only_some_frames_have(clip, finder):
-    """A second face is asked for, and there is never more than one."""
-    with pytest.raises(NoFaceError, match="clip.mp4: no face found in any of its 4 frames"):
-        list(normalised_frames(Dimmer(), clip, "1"))
-
-
-def test_a_reference_without_a_face_is_told(clip, finder, tmp_path):
-    write_image(tmp_path / "dark.png", DARK)
-    with pytest.raises(NoFaceError, match="dark.png: no face found"):
-        next(normalised_frames(Dimmer(), clip, f"like:{tmp_path / 'dark.png'}"))
-
-
-def breaking(frames):
-    def read(path):
-        yield from frames
-        raise VideoError(f"{path}: breaks off after frame {len(frames)}")
-
-    return read
-
-
-def test_a_clip_that_breaks_off_keeps_what_came_before(finder, monkeypatch):
-    monkeypatch.setattr(face_normalising, "read_frames", breaking([DARK, noise(SIDE, SIDE)]))
-    reading = Reading()
-    assert len(list(normalised_frames(Dimmer(), "cut.mp4", reading=reading))) == 2
-    assert reading == Reading(2, [0], "cut.mp4: breaks off after frame 2")
-    monkeypatch.setattr(face_normalising, "read_frames", breaking([DARK]))
-    with pytest.raises(NoFaceError, match="cut.mp4: breaks off after 1 frames without a face"):
-        list(normalised_frames(Dimmer(), "cut.mp4"))
-    monkeypatch.setattr(face_normalising, "read_frames", breaking([]))
-    with pytest.raises(VideoError, match="breaks off after frame 0"):
-        list(normalised_frames(Dimmer(), "cut.mp4"))
-
-
 def test_models_that_draw_no_normalised_faces_name_those_that_do(ipdfer, nfgan, face):
     message = "ipdfer draws no normalised faces .*identity, expression, pose.*weights of nfgan$"
     for ask in (
         lambda: normalising_model(ipdfer),
         lambda: api.normalize_face(ipdfer, face),
         lambda: morph(ipdfer, [face], 2),
-        lambda: next(normalised_frames(ipdfer, "clip.mp4")),
     ):
         with pytest.raises(FaceFactorError, match=message):
             ask()

@@ -72,6 +72,16 @@ def test_a_shifted_photo_shifts_the_points(detector, astronaut):
     assert interocular_error(moved.points - [32, 64], face.points) < 0.03
 
 
+def test_near_a_place_the_same_face_is_found(detector, astronaut):
+    (face,) = detector.detect(astronaut)[:1]
+    left, top, right, bottom = face.box
+    side = right - left
+    for shift in (0.0, 0.15 * side, -0.15 * side):
+        near = detector.detect_near(astronaut, (left + shift, top, right + shift, bottom))
+        assert np.abs(near[0].points - face.points).max() < 0.08 * side
+    assert detector.detect_near(astronaut, (left + 3 * side, top, right + 3 * side, bottom)) == []
+
+
 def test_a_mirrored_photo_mirrors_the_points(detector, astronaut):
     face = largest(detector, astronaut[:, ::-1])
     mirrored = np.array([511, 0]) + face.points[[1, 0, 2, 4, 3]] * [-1, 1]
