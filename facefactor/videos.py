@@ -27,6 +27,7 @@ from facefactor.files import atomic_path
 Frame = NDArray[np.uint8]
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif"})
+MAX_FRAME_MEGAPIXELS = 50  # 8K has 33
 _WRITERS = (".mp4", ".mov", ".mkv")
 _QUARTER_TURNS = {0: 0, 90: 1, 180: 2, -180: 2, -90: 3, 270: 3}
 # How much may lack at the end before a film counts as cut off, in frames: players and cameras
@@ -66,6 +67,7 @@ def read_timed_frames(path: str | Path) -> Iterator[tuple[Frame, float]]:
         while True:
             try:
                 frame = next(frames)
+                _check_size(frame)
                 photo = _upright(frame)
             except (StopIteration, av.error.EOFError):
                 break
@@ -128,6 +130,15 @@ def _video_stream(container: InputContainer, path: str | Path) -> VideoStream:
     if not container.streams.video:
         raise VideoError(f"{path}: holds no picture, only sound or data; pass a video")
     return container.streams.video[0]
+
+
+def _check_size(frame: av.VideoFrame) -> None:
+    """ValueError for a frame so large that it is an attack or a damaged header."""
+    if frame.width * frame.height > MAX_FRAME_MEGAPIXELS * 1e6:
+        raise ValueError(
+            f"the next frame is {frame.width} x {frame.height} pixels, the limit is "
+            f"{MAX_FRAME_MEGAPIXELS} megapixels"
+        )
 
 
 def _upright(frame: av.VideoFrame) -> Frame:
@@ -225,7 +236,7 @@ def _write(
                 _check_frame(path, photo, shape, count)
                 frame = av.VideoFrame.from_ndarray(np.pad(photo, beyond, "edge"), format="rgb24")
                 frame.pts, frame.time_base = when, tick
-                container.mux(stream.encode(frame))
+                container.mux(_encoded(stream, frame, path))
                 sound.write_until(float(when * tick + 1 / rate))
                 count += 1
         except _SourceEnded as ended:
@@ -234,6 +245,18 @@ def _write(
     if interrupted is not None:
         raise interrupted
     return count
+
+
+def _encoded(
+    stream: VideoStream, frame: av.VideoFrame, path: str | Path
+) -> list[av.Packet[VideoStream]]:
+    try:
+        return stream.encode(frame)
+    except av.error.FFmpegError as error:
+        raise VideoError(
+            f"{path}: frames of {frame.width} x {frame.height} pixels cannot be written as H.264 "
+            f"({_reason(error)}); make them smaller"
+        ) from error
 
 
 class _Sound:
@@ -245,7 +268,12 @@ class _Sound:
     def __init__(self, original: InputContainer | None, container: OutputContainer) -> None:
         self._container = container
         self._packets: Iterator[av.Packet[Any]] = iter(())
-        if original is not None and original.streams.audio:
+        # Of a codec that nobody knows there is no context.
+        if (
+            original is not None
+            and original.streams.audio
+            and original.streams.audio[0].codec_context
+        ):
             self._packets = self._copied(original, original.streams.audio[0])
         self._waiting = next(self._packets, None)  # and with it the stream is there
 
