@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from PIL import Image
 
 from facefactor import api
@@ -113,7 +114,15 @@ class Desk:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._threads = ThreadPoolExecutor(limits.at_once, thread_name_prefix="facefactor")
+        # What runs at once shares the cores: twice as many threads as cores only get in their way.
+        each = max(1, torch.get_num_threads() // limits.at_once)
+        self._threads = ThreadPoolExecutor(
+            limits.at_once,
+            thread_name_prefix="facefactor",
+            initializer=lambda: torch.set_num_threads(
+                each
+            ),  # it holds for the thread it is said in
+        )
         self._lock = threading.Lock()
         self._taken = 0
 
