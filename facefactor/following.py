@@ -91,7 +91,9 @@ class Follower:
             near = face_detector().detect_near(frame, self._last.box)
             if (face := self._in_place(near)) is not None:
                 return self._seen(frame, face)
-        faces = face_detector().detect(frame)
+        first_of_all = self.which == "largest" and not self._looks
+        detect = face_detector().detect_largest if first_of_all else face_detector().detect
+        faces = detect(frame)
         if (face := self._in_place(faces) or self._by_look(frame, faces)) is None:
             return None
         return self._seen(frame, face)

@@ -58,7 +58,8 @@ def read_faces(source: PhotoSource, which: str = "largest") -> list[PhotoFace]:
     """
     name = str(source) if isinstance(source, (str, Path)) else "photo"
     photo = read_photo(source)
-    found = face_detector().detect(photo)
+    detector = face_detector()
+    found = detector.detect_largest(photo) if which == "largest" else detector.detect(photo)
     similarity = None
     if which.startswith("like:") and which != "like:":
         similarity = _similarity_to(Path(which.removeprefix("like:")), photo)

@@ -38,6 +38,9 @@ class MadeFinder:
     def detect(self, photo: NDArray[np.uint8]) -> list[DetectedFace]:
         return [made_face(photo, self.side).found] if photo.mean() > 20 else []
 
+    def detect_largest(self, photo: NDArray[np.uint8]) -> list[DetectedFace]:
+        return self.detect(photo)
+
     def detect_near(self, photo: NDArray[np.uint8], box: object) -> list[DetectedFace]:
         return self.detect(photo)
 

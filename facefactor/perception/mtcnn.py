@@ -33,6 +33,9 @@ Scores = NDArray[np.float32]
 
 PYRAMID_FACTOR = 0.709  # about 1 / sqrt(2): each level has half the pixels of the one before
 CELL, STRIDE = 12, 2  # P-Net looks at squares of 12 pixels, every 2
+# Levels of the pyramid that a search for a large face does without; three quarters of the pixels.
+_LEFT_OUT = 2
+_SURELY = 1.5  # times the smallest face that the other levels see: none larger escaped them
 # Where a face may have gone from one frame of a clip to the next: shares of its side, and sizes.
 _AROUND = ((0.0, 0.0), (-0.2, 0.0), (0.2, 0.0), (0.0, -0.2), (0.0, 0.2))
 _SCALES = (0.9, 1.15)
@@ -95,6 +98,20 @@ class FaceDetector:
         return self._look_closer(halvings, self._propose(halvings))
 
     @torch.inference_mode()
+    def detect_largest(self, photo: Photo) -> list[DetectedFace]:
+        """The largest face of an RGB photo (H, W, 3) uint8, and maybe others; [] if there is none.
+
+        Small faces are looked for only where there is no large one: a third of the time of
+        `detect`.
+        """
+        halvings = _halve(photo)
+        faces = self._look_closer(halvings, self._propose(halvings, _LEFT_OUT))
+        surely_seen = _SURELY * self._smallest(halvings) / PYRAMID_FACTOR**_LEFT_OUT
+        if faces and faces[0].area >= surely_seen**2:
+            return faces
+        return self.detect(photo)
+
+    @torch.inference_mode()
     def detect_near(
         self, photo: Photo, box: tuple[float, float, float, float]
     ) -> list[DetectedFace]:
@@ -119,11 +136,15 @@ class FaceDetector:
         ]
         return sorted(faces, key=lambda face: face.area, reverse=True)
 
-    def _propose(self, halvings: list[Photo]) -> Boxes:
-        """P-Net over the pyramid: squares worth a closer look."""
+    def _smallest(self, halvings: list[Photo]) -> float:
+        """Side of the smallest face looked for, pixels."""
+        return self.min_face * max(1.0, max(halvings[0].shape[:2]) / self.max_side)
+
+    def _propose(self, halvings: list[Photo], left_out: int = 0) -> Boxes:
+        """P-Net over the pyramid, without its so many largest levels: squares worth a closer
+        look."""
         height, width = halvings[0].shape[:2]
-        smallest = self.min_face * max(1.0, max(height, width) / self.max_side)
-        scale = CELL / smallest
+        scale = CELL / self._smallest(halvings) * PYRAMID_FACTOR**left_out
         found = [(np.empty((0, 4), np.float32), np.empty(0, np.float32))]
         while min(height, width) * scale >= CELL:
             level = _shrink(halvings, scale)

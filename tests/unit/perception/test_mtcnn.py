@@ -72,6 +72,26 @@ def test_a_shifted_photo_shifts_the_points(detector, astronaut):
     assert interocular_error(moved.points - [32, 64], face.points) < 0.03
 
 
+def test_the_largest_face_is_the_same_whether_small_ones_are_looked_for(
+    detector, hopper, astronaut, monkeypatch
+):
+    whole = FaceDetector._propose
+    levels = []
+
+    def propose(self, halvings, left_out=0):
+        levels.append(left_out)
+        return whole(self, halvings, left_out)
+
+    monkeypatch.setattr(FaceDetector, "_propose", propose)
+    small = cv2.resize(astronaut, None, fx=0.35, fy=0.35, interpolation=cv2.INTER_AREA)
+    for photo, searches in ((hopper, 1), (astronaut, 1), (small, 2)):  # the last face is 35 wide
+        levels.clear()
+        found = detector.detect_largest(photo)[0]
+        assert len(levels) == searches
+        assert np.abs(found.points - detector.detect(photo)[0].points).max() < 0.5
+    assert detector.detect_largest(np.zeros((100, 100, 3), np.uint8)) == []
+
+
 def test_near_a_place_the_same_face_is_found(detector, astronaut):
     (face,) = detector.detect(astronaut)[:1]
     left, top, right, bottom = face.box
