@@ -112,5 +112,5 @@ def test_every_command_of_the_tutorial_works(tmp_path, monkeypatch, capsys):
         refused, ran = "", ran + 1
     assert ran > 15
     text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
-    made = re.findall(r"`(\S+\.(?:png|gif|csv|parquet|glb))`", text)
+    made = re.findall(r"`(\S+\.(?:png|gif|mp4|csv|parquet|glb))`", text)
     assert {name for name in made if not (tmp_path / name).is_file()} == set() and len(made) > 6
