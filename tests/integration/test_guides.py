@@ -16,6 +16,7 @@ from facefactor.api import abilities
 from facefactor.data.crops import CroppedFaces
 from facefactor.data.records import FaceRecord
 from facefactor.data.samples import LabelledBatch
+from facefactor.images import read_photo
 from tests.methods.test_contract import fit
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -91,12 +92,11 @@ def test_the_protocol_measures(method, monkeypatch, tmp_path):
     assert protocol.brightness_kept(faces + 0.2, faces).value == pytest.approx(51)
 
 
-def test_every_command_of_the_tutorial_works(tmp_path, monkeypatch, capsys):
-    """One after the other in one folder; a line that begins with `# fails:` says that the next one
-    is to be refused, and with what words."""
-    monkeypatch.chdir(tmp_path)
+def run_commands(page: str, capsys: pytest.CaptureFixture[str]) -> int:
+    """How many there are, one after the other in the folder at hand; a line that begins with
+    `# fails:` says that the next one is to be refused, and with what words."""
     refused, ran = "", 0
-    for line in "\n".join(blocks("tutorial.md", "bash")).splitlines():
+    for line in "\n".join(blocks(page, "bash")).splitlines():
         words = shlex.split(line, comments=True)
         if not words:
             refused = line.removeprefix("# fails:").strip() if "# fails:" in line else ""
@@ -110,7 +110,26 @@ def test_every_command_of_the_tutorial_works(tmp_path, monkeypatch, capsys):
         else:
             assert not left.value.code, f"{line}: {said.err}"
         refused, ran = "", ran + 1
-    assert ran > 15
+    return ran
+
+
+def test_every_command_of_the_tutorial_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_commands("tutorial.md", capsys) > 15
     text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
     made = re.findall(r"`(\S+\.(?:png|gif|mp4|csv|parquet|glb))`", text)
     assert {name for name in made if not (tmp_path / name).is_file()} == set() and len(made) > 6
+
+
+def test_the_gallery_is_what_its_commands_make(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_commands("gallery.md", capsys)
+    text = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\]\(images/(\S+)\)", text)
+    demo = ["demo.png", "expressions.png", "light.png", "normal.png"]  # the README's
+    assert len(shown) == 5
+    for name in [*shown, *(f"demo/{sheet}" for sheet in demo)]:
+        made, kept = (read_photo(path) for path in (name, DOCS / "images" / Path(name).name))
+        assert made.shape == kept.shape, name
+        # Processors round differently, and a rounded landmark moves a square by a little.
+        assert np.abs(made.astype(int) - kept).mean() < 2, f"{name} is not what is shown"
