@@ -167,7 +167,7 @@ def main() -> None:
         folder = Path(name)
         model: Any = api.load(find_weights(args.model, folder))
         parity = export_onnx(model, folder / "model.onnx")
-        if parity.output != "probabilities":
+        if parity.outputs != ("probabilities",):
             parser.error(f"{args.model} tells no expressions apart; name weights of an ipdfer")
         print(f"graph and torch differ by at most {parity.difference:.1e}")
         session = open_session(parity.path, threads)

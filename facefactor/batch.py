@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from facefactor.face_expressions import (
     cut_squares,
     read_expressions,
 )
-from facefactor.factors import FaceModel
+from facefactor.factors import Factors, ModelSpec
 from facefactor.files import atomic_path
 from facefactor.outcomes import Outcome
 from facefactor.perception.landmarks import LandmarkNetwork
@@ -44,8 +44,17 @@ _ERROR = ("error", pa.string())
 Writer = Callable[[Path, Iterable[Row], pa.Schema], int]  # returns the number of faces written
 
 
+class Encoder(Protocol):
+    """What gives codes: a model, or a graph of one."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    def encode(self, faces: Tensor) -> Factors: ...
+
+
 def encode_files(
-    model: FaceModel,
+    model: Encoder,
     files: Sequence[Path],
     output: Path,
     which: str,

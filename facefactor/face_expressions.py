@@ -20,8 +20,11 @@ from facefactor.photo_edits import PhotoFace
 POSE = ("yaw_deg", "pitch_deg", "roll_deg")
 
 
-class ExpressionModel(FaceModel, Protocol):
-    """A model that tells expressions apart, such as IPD-FER."""
+class ExpressionModel(Protocol):
+    """What tells expressions apart: a model such as IPD-FER, or a graph of one."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
 
     @property
     def classes(self) -> tuple[str, ...]: ...

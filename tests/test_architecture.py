@@ -72,7 +72,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}
     | {"face_lighting", "face_normalising", "face_turning", "reconstruction"},
     "doctor": {"checkpoints", "perception", "images"},
-    "export": {"factors", "checkpoints", "photo_edits", "demo"},
+    "export": {"factors", "checkpoints", "photo_edits", "demo", "abilities", "neutralising"}
+    | {"face_expressions", "streams"},
     "pose_axes": {"geometry", "images", "photo_edits", "face_expressions", "sheets"},
     "api": VOCABULARY
     | {"editing", "perception", "data", "methods", "checkpoints", "training", "geometry"}

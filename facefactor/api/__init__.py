@@ -33,6 +33,7 @@ from facefactor.api.weights import (
     abilities,
     doctor,
     export,
+    export_int8,
     load,
     model_card,
     models,
@@ -42,7 +43,7 @@ from facefactor.api.weights import (
 from facefactor.data.check import DataReport
 from facefactor.demo import portrait_paths
 from facefactor.doctor import Check
-from facefactor.export import Parity
+from facefactor.export import Agreement, Parity
 from facefactor.face_expressions import Expressions
 from facefactor.face_lighting import Light, light_from
 from facefactor.face_turning import Angles
@@ -68,6 +69,7 @@ _WHEN_ASKED = {
 }
 
 __all__ = [
+    "Agreement",
     "Angles",
     "Check",
     "DataReport",
@@ -98,6 +100,7 @@ __all__ = [
     "express",
     "expressions",
     "export",
+    "export_int8",
     "find_frontal_neutral",
     "frame_rate",
     "frontalize_face",

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from facefactor.api.weights import load, made_by
 from facefactor.batch import encode_files, express_files
 from facefactor.checkpoints import weights_file
 from facefactor.errors import FaceFactorError
+from facefactor.export import OnnxClassifier, OnnxEncoder
 from facefactor.face_expressions import Expressions, cut_squares, expression_model, read_expressions
 from facefactor.face_verification import Verification, verify_faces
 from facefactor.factors import FaceModel
@@ -22,6 +23,8 @@ from facefactor.perception.packaged import packaged_landmarks
 from facefactor.perception.state_dicts import InstrumentError
 from facefactor.photo_edits import PhotoFace, read_faces
 from facefactor.streams import Progress, Row, list_inputs
+
+Backend = Literal["torch", "onnx"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +41,21 @@ def encode(
     face: str = "all",
     csv: bool = False,
     progress: Progress | None = None,
+    backend: Backend = "torch",
 ) -> Outcome:
-    """Codes of every face of photos, folders and videos as a table; see `batch.encode_files`."""
+    """Codes of every face of photos, folders and videos as a table; see `batch.encode_files`.
+
+    Args:
+        backend: what encodes. For "onnx" the graph is made and compared with torch first, which
+            takes a second or two; nothing of it is kept.
+
+    Raises:
+        ExportError: onnx or onnxruntime is not installed, or the graph is not what the model is.
+    """
     file = weights_file(model)
     network = load(file)
-    return encode_files(network, list_inputs(inputs), output, face, made_by(file), csv, progress)
+    encoder = OnnxEncoder(network) if backend == "onnx" else network
+    return encode_files(encoder, list_inputs(inputs), output, face, made_by(file), csv, progress)
 
 
 def express(
@@ -52,17 +65,24 @@ def express(
     face: str = "all",
     show: Callable[[Row], None] | None = None,
     progress: Progress | None = None,
+    backend: Backend = "torch",
 ) -> Outcome:
     """Expression and head pose of every face of photos, folders and videos, as a table.
 
     Without `output` nothing is written; `show` is called with each row as it comes. See
     `batch.express_files`.
 
+    Args:
+        backend: what names expressions, as for `encode`; head poses are always torch's.
+
     Raises:
         FaceFactorError: the model does not tell expressions apart.
+        ExportError: see `encode`.
     """
     file = weights_file(model)
     network = expression_model(load(file))
+    if backend == "onnx":
+        network = OnnxClassifier(network)
     files, landmarks = list_inputs(inputs), _landmarks_if_there()
     return express_files(network, files, output, face, made_by(file), landmarks, show, progress)
 

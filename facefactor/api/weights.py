@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,14 @@ from facefactor.abilities import is_lit, is_solid, normalises
 from facefactor.checkpoints import CheckpointError, packaged_weights, weights_file
 from facefactor.doctor import Check, examine, instruments
 from facefactor.editing import has_rotation
-from facefactor.export import Parity, export_onnx
-from facefactor.face_expressions import tells_expressions
+from facefactor.export import Agreement, Graph, Parity, calibration_faces, export_onnx
+from facefactor.export import export_int8 as write_int8
+from facefactor.face_expressions import expression_model, tells_expressions
 from facefactor.factors import FaceModel, FactorName
 from facefactor.perception.packaged import INSTRUMENTS, packaged_instrument
+from facefactor.streams import list_inputs
+
+logger = logging.getLogger(__name__)
 
 
 def load(model: str | Path) -> FaceModel:
@@ -67,10 +72,30 @@ def made_by(file: Path) -> Mapping[str, str]:
     }
 
 
-def export(model: str | Path, onnx: Path) -> Parity:
-    """The expression branch of a model as an ONNX graph in the file `onnx`; see
-    `export.export_onnx`."""
-    return export_onnx(load(model), onnx, checkpoints.read_header(weights_file(model)).sha256)
+def export(model: str | Path, onnx: Path, graph: Graph = "expression") -> Parity:
+    """A part of a model as an ONNX graph in the file `onnx`; see `export.export_onnx`."""
+    sha256 = checkpoints.read_header(weights_file(model)).sha256
+    parity = export_onnx(load(model), onnx, sha256, graph)
+    logger.info("%s", parity)
+    return parity
+
+
+def export_int8(model: str | Path, onnx: Path, photos: str | Path) -> Agreement:
+    """What names expressions as an ONNX graph in 8 bits; see `export.export_int8`.
+
+    Args:
+        photos: a folder, a photo, a video or a pattern; see `export.calibration_faces`.
+
+    Raises:
+        FaceFactorError: the model does not tell expressions apart, or there are no photos.
+        ExportError: no face in them; see `export.export_int8`.
+    """
+    file = weights_file(model)
+    network = expression_model(load(file))
+    faces = calibration_faces(network.spec, list_inputs([str(photos)]))
+    agreement = write_int8(network, onnx, faces, checkpoints.read_header(file).sha256)
+    logger.info("%s", agreement)
+    return agreement
 
 
 @dataclass(frozen=True)

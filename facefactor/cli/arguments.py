@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,6 +26,10 @@ Model = Annotated[
 ]
 Face = Annotated[
     str, typer.Option("--face", help="Which face: largest, all, a number, or like:photo.jpg.")
+]
+Backend = Annotated[
+    Literal["torch", "onnx"],
+    typer.Option("--backend", help="What computes; onnx is ONNX Runtime, and starts later."),
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="The network's own square, not put back.")]
 Smooth = Annotated[

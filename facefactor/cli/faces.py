@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facefactor.cli.arguments import DEFAULT_MODEL, Face, Inputs, Model
+from facefactor.cli.arguments import DEFAULT_MODEL, Backend, Face, Inputs, Model
 from facefactor.cli.screen import finish, progress_bar
 
 if TYPE_CHECKING:
@@ -24,12 +24,15 @@ def encode(
     model: Model = DEFAULT_MODEL,
     face: Face = "all",
     csv: Annotated[bool, typer.Option("--csv", help="Also a CSV beside the table.")] = False,
+    backend: Backend = "torch",
 ) -> None:
     """Codes of every factor of every face, as a table."""
     from facefactor import api
 
     with progress_bar("encode") as progress:
-        outcome = api.encode(inputs, output, model=model, face=face, csv=csv, progress=progress)
+        outcome = api.encode(
+            inputs, output, model=model, face=face, csv=csv, progress=progress, backend=backend
+        )
     finish(outcome)
 
 
@@ -43,15 +46,20 @@ def express(
     ] = None,
     model: Model = "ipdfer",
     face: Face = "all",
+    backend: Backend = "torch",
 ) -> None:
     """Expression, head pose and box of every face, with probabilities."""
     from facefactor import api
 
     if output is None:
-        outcome = api.express(inputs, None, model=model, face=face, show=_print_face)
+        outcome = api.express(
+            inputs, None, model=model, face=face, show=_print_face, backend=backend
+        )
     else:
         with progress_bar("express") as progress:
-            outcome = api.express(inputs, output, model=model, face=face, progress=progress)
+            outcome = api.express(
+                inputs, output, model=model, face=face, progress=progress, backend=backend
+            )
     finish(outcome, listed=output is not None)
 
 

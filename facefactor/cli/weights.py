@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,11 +16,28 @@ def export(
     onnx: Annotated[
         Path, typer.Option("--onnx", metavar="FILE", help="Where to write the graph; .onnx.")
     ],
+    graph: Annotated[
+        Literal["expression", "encode", "codes", "decode", "neutral", "normalize"],
+        typer.Option("--graph", "-g", help="What it computes; codes: encode, but nothing to draw."),
+    ] = "expression",
+    int8: Annotated[
+        Path | None,
+        typer.Option(
+            "--int8",
+            metavar="FOLDER",
+            help="ipdfer's expression graph in 8 bits, calibrated on these photos of faces.",
+        ),
+    ] = None,
 ) -> None:
-    """A model's expression branch as an ONNX graph, checked against torch."""
+    """A part of a model as an ONNX graph, checked against torch."""
     from facefactor import api
 
-    typer.echo(api.export(model, onnx).path)
+    if int8 is None:
+        typer.echo(api.export(model, onnx, graph).path)
+    elif graph == "expression":
+        typer.echo(api.export_int8(model, onnx, int8).path)
+    else:
+        raise typer.BadParameter(f"only the expression graph is written in 8 bits, not {graph}")
 
 
 @models_app.command("list")

@@ -73,7 +73,7 @@ def shading(normals: Tensor, lighting: Tensor) -> Tensor:
     """
     if lighting.ndim != 2 or lighting.shape[1] not in (9, 27):
         raise ValueError(f"lighting must be (N, 9) or (N, 27), got {tuple(lighting.shape)}")
-    colours = lighting.reshape(len(lighting), -1, 9)  # (N, 1 or 3, 9)
+    colours = lighting.reshape(-1, lighting.shape[1] // 9, 9)  # (N, 1 or 3, 9)
     return torch.einsum("nck,nk...->nc...", colours, harmonic_basis(normals))
 
 

@@ -19,6 +19,9 @@ from torch import Tensor
 
 # Below this cosine of the yaw, only pitch and roll together follow from a matrix.
 _LOCKED = 1e-6
+# Eigenvalues whose ratio is 1 + 2^-20 are told apart by this many squarings; beyond, hardly by any.
+_SQUARINGS = 26
+_SMALLEST = 1e-30  # size of a matrix, below which every rotation is as near
 
 
 def rotation_matrix(pose: Tensor) -> Tensor:
@@ -61,11 +64,21 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
 
     Never a reflection. Not unique, and without a gradient, where the two smallest singular values
     are equal and the determinant is negative, or where both are zero.
+
+    The trace of R^T M is a quadratic form q^T K q of R's unit quaternion q (Horn, JOSA A 4, 1987),
+    so the nearest rotation is K's first eigenvector. It comes by squaring K, once all of its
+    eigenvalues are made positive: sums and products only, where an ONNX graph has no SVD.
     """
-    left, _, right = torch.linalg.svd(matrix)
-    turned = torch.ones_like(matrix[..., 0])
-    turned[..., 2] = torch.linalg.det(left @ right).sign()
-    return (left * turned[..., None, :]) @ right
+    form = _horn_form(matrix.double())
+    size = torch.linalg.vector_norm(matrix.double(), dim=(-2, -1), keepdim=True)
+    power = form + (2 * size).clamp(min=_SMALLEST) * torch.eye(4).to(form)  # |K| <= 3^(1/2) |M|
+    for _ in range(_SQUARINGS):
+        power = power / power.amax(dim=(-2, -1), keepdim=True)
+        power = power @ power
+    longest = power.square().sum(-1, keepdim=True).argmax(-2, keepdim=True)  # all point along q
+    row = power.gather(-2, longest.expand(*longest.shape[:-1], 4))[..., 0, :]
+    length = torch.linalg.vector_norm(row, dim=-1, keepdim=True)
+    return _of_quaternion(row / length).to(matrix)
 
 
 def geodesic_distance(first: Tensor, second: Tensor) -> Tensor:
@@ -128,5 +141,26 @@ def _skew_part(rotation: Tensor) -> Tensor:
     return twice / 2
 
 
-def _matrix(*rows: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def _horn_form(matrix: Tensor) -> Tensor:
+    """K of q^T K q = trace(R(q)^T M): (..., 3, 3) -> (..., 4, 4), symmetric."""
+    a, b, c, d, e, f, g, h, i = matrix.flatten(-2).unbind(-1)
+    return _matrix(
+        (a + e + i, h - f, c - g, d - b),
+        (h - f, a - e - i, b + d, c + g),
+        (c - g, b + d, e - a - i, f + h),
+        (d - b, c + g, f + h, i - a - e),
+    )
+
+
+def _of_quaternion(quaternion: Tensor) -> Tensor:
+    """Unit quaternions (..., 4), the real part first -> rotations (..., 3, 3)."""
+    w, x, y, z = quaternion.unbind(-1)
+    return _matrix(
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+
+
+def _matrix(*rows: tuple[Tensor, ...]) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)

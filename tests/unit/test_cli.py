@@ -119,7 +119,13 @@ EDIT = {"model": "facecycle", "face": "largest", "raw": False, "smooth": 0.0}
             "encode faces/ -o c.parquet --csv",
             "encode",
             (["faces/"], Path("c.parquet")),
-            {"model": "facecycle", "face": "all", "csv": True},
+            {"model": "facecycle", "face": "all", "csv": True, "backend": "torch"},
+        ),
+        (
+            "express faces/ -o c.csv --backend onnx",
+            "express",
+            (["faces/"], Path("c.csv")),
+            {"model": "ipdfer", "face": "all", "backend": "onnx"},
         ),
         (
             "transfer a.jpg --from b.mp4 --factor identity,expression --strength -0.5 -o o.mp4",

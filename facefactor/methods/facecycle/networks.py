@@ -26,7 +26,7 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         theta = self.theta(x).flatten(2).softmax(dim=2)  # (N, C, HW) over positions
         g = self.g(x).flatten(2).softmax(dim=1)  # (N, C, HW) over channels
-        mixing = self.phi(x).flatten(2) @ theta.mT  # (N, C, C)
+        mixing = self.phi(x).flatten(2) @ theta.transpose(1, 2)  # (N, C, C)
         return self.act(x + (mixing @ g).unflatten(2, x.shape[-2:]))
 
 

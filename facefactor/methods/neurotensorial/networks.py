@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -47,7 +48,7 @@ class Encoder(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 5, padding=2) for inputs, outputs in pairwise((3, *channels))
         )
-        self.to_code = nn.Linear(channels[-1] * _least_side(channels, image_size) ** 2, code_size)
+        self.to_code = nn.Linear(math.prod(_least_map(channels, image_size)), code_size)
         _initialise(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -73,8 +74,8 @@ class UnpoolingDecoder(nn.Module):
         self, code_size: int, channels: Sequence[int], outputs: int, image_size: int
     ) -> None:
         super().__init__()
-        self.side = _least_side(channels, image_size)
-        self.from_code = nn.Linear(code_size, channels[-1] * self.side**2)
+        self.least = _least_map(channels, image_size)
+        self.from_code = nn.Linear(code_size, math.prod(self.least))
         self.convolutions = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 5, padding=2) for inputs, outputs in _decoding(channels)
         )
@@ -83,7 +84,7 @@ class UnpoolingDecoder(nn.Module):
         _begin_plain(self.to_image)
 
     def forward(self, codes: Tensor, places: Sequence[Tensor]) -> Tensor:
-        x = threshold(self.from_code(codes)).reshape(len(codes), -1, self.side, self.side)
+        x = threshold(self.from_code(codes)).reshape(-1, *self.least)
         for convolution, where in zip(self.convolutions, reversed(places), strict=True):
             x = threshold(convolution(unpool(x, where)))
         return self.to_image(x).float()
@@ -101,8 +102,8 @@ class UpsamplingDecoder(nn.Module):
         activation: Callable[[Tensor], Tensor] = threshold,
     ) -> None:
         super().__init__()
-        self.side = _least_side(channels, image_size)
-        self.from_code = nn.Linear(inputs, channels[-1] * self.side**2)
+        self.least = _least_map(channels, image_size)
+        self.from_code = nn.Linear(inputs, math.prod(self.least))
         self.convolutions = nn.ModuleList(
             EnlargingConvolution(inputs, outputs, 5) for inputs, outputs in _decoding(channels)
         )
@@ -112,8 +113,7 @@ class UpsamplingDecoder(nn.Module):
         _begin_plain(self.to_image)
 
     def forward(self, features: Tensor) -> Tensor:
-        x = self.activation(self.from_code(features))
-        x = x.reshape(len(features), -1, self.side, self.side)
+        x = self.activation(self.from_code(features)).reshape(-1, *self.least)
         for convolution in self.convolutions:
             x = self.activation(convolution(x))
         return self.to_image(x).float()
@@ -148,15 +148,16 @@ def _decoding(channels: Sequence[int]) -> list[tuple[int, int]]:
     return list(pairwise((*reversed(channels), channels[0])))
 
 
-def _least_side(channels: Sequence[int], image_size: int) -> int:
-    """Side of the last map, each of `channels` halving it; ValueError where that does not go."""
+def _least_map(channels: Sequence[int], image_size: int) -> tuple[int, int, int]:
+    """(C, H, W) of the last map, each of `channels` halving it; ValueError where that does not
+    go."""
     side, rest = divmod(image_size, 2 ** len(channels))
     if rest or not side:
         raise ValueError(
             f"images of {image_size} pixels cannot be halved {len(channels)} times; take a "
             f"multiple of {2 ** len(channels)}"
         )
-    return side
+    return channels[-1], side, side
 
 
 def _initialise(network: nn.Module) -> None:

@@ -43,5 +43,5 @@ def rotate(features: Tensor, rotation: Tensor) -> Tensor:
     Returns:
         (N, K). Written out as products and sums: autocast would multiply matrices in bfloat16.
     """
-    rows = features.reshape(len(features), 1, 3, -1)  # (N, 1, 3, K/3)
+    rows = features.reshape(-1, 1, 3, features.shape[1] // 3)  # (N, 1, 3, K/3)
     return (rotation[..., None] * rows).sum(dim=2).flatten(1)

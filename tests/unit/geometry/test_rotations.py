@@ -89,6 +89,35 @@ def test_the_nearest_rotation_is_no_reflection_and_none_is_nearer():
     assert (distance <= rivals.min(0).values).all()
 
 
+@pytest.mark.parametrize(
+    (
+        "matrix",
+        "product",
+    ),  # trace of R^T M: of M's singular values, the last with det's sign
+    [
+        (torch.zeros(3, 3), 0.0),
+        (torch.ones(3, 3), 3.0),
+        (-torch.eye(3), 1.0),
+        (torch.diag(torch.tensor([1.0, -1.0, 0.0])), 2.0),
+        (torch.diag(torch.tensor([1e-18, 2e-18, 3e-18])), 6e-18),
+        (torch.diag(torch.tensor([3.0, 1.0, -1.0])), 3.0),
+    ],
+)
+def test_one_of_several_nearest_rotations_is_one(matrix, product):
+    nearest = nearest_rotation(matrix)
+    torch.testing.assert_close(nearest @ nearest.mT, torch.eye(3))
+    torch.testing.assert_close(torch.linalg.det(nearest), torch.tensor(1.0))
+    torch.testing.assert_close((nearest * matrix).sum(), torch.tensor(product))
+
+
+def test_the_nearest_rotation_is_that_of_the_singular_value_decomposition():
+    random = torch.Generator().manual_seed(2)
+    matrices = torch.randn(500, 3, 3, generator=random, dtype=torch.float64)
+    left, _, right = torch.linalg.svd(matrices)
+    left[:, :, 2] *= torch.linalg.det(left @ right)[:, None]
+    torch.testing.assert_close(nearest_rotation(matrices), left @ right)
+
+
 def test_distance_of_a_turn_about_one_axis_is_its_angle():
     angles = degrees(1e-7, 0.5, 90, 179, 180)
     for axis in range(3):
