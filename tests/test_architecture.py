@@ -63,7 +63,10 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "face_expressions": {"factors", "images", "perception", "geometry", "photo_edits"},
     "face_verification": {"images", "perception", "photo_edits"},
     "streams": {"factors", "images", "videos", "photo_edits"},
-    "batch": {"factors", "perception", "streams", "face_expressions"},
+    "engines": set(),
+    "parts": set(),
+    "batch": {"factors", "videos", "perception", "photo_edits", "streams", "face_expressions"}
+    | {"engines", "parts"},
     "protocols": {"factors", "editing", "images", "perception", "data", "geometry"}
     | {"methods", "checkpoints", "evaluation", "abilities", "face_verification", "neutralising"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}

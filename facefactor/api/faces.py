@@ -38,11 +38,16 @@ def encode(
     face: str = "all",
     csv: bool = False,
     progress: Progress | None = None,
+    workers: int | None = 1,
+    engine: str = "local",
+    restart: bool = False,
 ) -> Outcome:
     """Codes of every face of photos, folders and videos as a table; see `batch.encode_files`."""
     file = weights_file(model)
-    network = load(file)
-    return encode_files(network, list_inputs(inputs), output, face, made_by(file), csv, progress)
+    files, about = list_inputs(inputs), made_by(file)
+    return encode_files(
+        load(file), files, output, face, about, csv, progress, workers, engine, restart
+    )
 
 
 def express(
@@ -52,6 +57,9 @@ def express(
     face: str = "all",
     show: Callable[[Row], None] | None = None,
     progress: Progress | None = None,
+    workers: int | None = 1,
+    engine: str = "local",
+    restart: bool = False,
 ) -> Outcome:
     """Expression and head pose of every face of photos, folders and videos, as a table.
 
@@ -63,8 +71,19 @@ def express(
     """
     file = weights_file(model)
     network = expression_model(load(file))
-    files, landmarks = list_inputs(inputs), _landmarks_if_there()
-    return express_files(network, files, output, face, made_by(file), landmarks, show, progress)
+    return express_files(
+        network,
+        list_inputs(inputs),
+        output,
+        face,
+        made_by(file),
+        _landmarks_if_there(),
+        show,
+        progress,
+        workers,
+        engine,
+        restart,
+    )
 
 
 def expressions(model: FaceModel, face: PhotoFace) -> Expressions:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facefactor.cli.arguments import DEFAULT_MODEL, Face, Inputs, Model
+from facefactor.cli.arguments import DEFAULT_MODEL, Engine, Face, Inputs, Model, Restart, Workers
 from facefactor.cli.screen import finish, progress_bar
 
 if TYPE_CHECKING:
@@ -24,12 +24,25 @@ def encode(
     model: Model = DEFAULT_MODEL,
     face: Face = "all",
     csv: Annotated[bool, typer.Option("--csv", help="Also a CSV beside the table.")] = False,
+    workers: Workers = None,
+    engine: Engine = "local",
+    restart: Restart = False,
 ) -> None:
     """Codes of every factor of every face, as a table."""
     from facefactor import api
 
     with progress_bar("encode") as progress:
-        outcome = api.encode(inputs, output, model=model, face=face, csv=csv, progress=progress)
+        outcome = api.encode(
+            inputs,
+            output,
+            model=model,
+            face=face,
+            csv=csv,
+            progress=progress,
+            workers=workers,
+            engine=engine,
+            restart=restart,
+        )
     finish(outcome)
 
 
@@ -43,6 +56,9 @@ def express(
     ] = None,
     model: Model = "ipdfer",
     face: Face = "all",
+    workers: Workers = None,
+    engine: Engine = "local",
+    restart: Restart = False,
 ) -> None:
     """Expression, head pose and box of every face, with probabilities."""
     from facefactor import api
@@ -51,7 +67,16 @@ def express(
         outcome = api.express(inputs, None, model=model, face=face, show=_print_face)
     else:
         with progress_bar("express") as progress:
-            outcome = api.express(inputs, output, model=model, face=face, progress=progress)
+            outcome = api.express(
+                inputs,
+                output,
+                model=model,
+                face=face,
+                progress=progress,
+                workers=workers,
+                engine=engine,
+                restart=restart,
+            )
     finish(outcome, listed=output is not None)
 
 

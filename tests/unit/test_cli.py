@@ -116,10 +116,17 @@ EDIT = {"model": "facecycle", "face": "largest", "raw": False}
             {"reader": "classes", "label": "6", "model": "m.safetensors"},
         ),
         (
-            "encode faces/ -o c.parquet --csv",
+            "encode faces/ -o c.parquet --csv --workers 3",
             "encode",
             (["faces/"], Path("c.parquet")),
-            {"model": "facecycle", "face": "all", "csv": True},
+            {
+                "model": "facecycle",
+                "face": "all",
+                "csv": True,
+                "workers": 3,
+                "engine": "local",
+                "restart": False,
+            },
         ),
         (
             "transfer a.jpg --from b.mp4 --factor identity,expression --strength -0.5 -o o.mp4",
