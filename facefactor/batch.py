@@ -213,9 +213,11 @@ class _PartMaker(Generic[Cut]):
 
     def __call__(self, part: _Part) -> int:
         """Write it; the number of files read."""
+        path = part_path(self.folder, part.number)
+        if path.is_file():  # by a process that was lost before it could tell
+            return len(part.files)
         failed: dict[str, str] = {}
         rows = read_rows(seen_faces(part.files, self.which, self.cut, failed), self.read)
-        path = part_path(self.folder, part.number)
         with atomic_path(path) as temporary, pq.ParquetWriter(temporary, self.schema) as writer:
             group: list[Row] = []
             for row in rows:

@@ -17,6 +17,8 @@ import torch
 
 from facefactor.errors import FaceFactorError
 
+_BLOCKS = 1000  # of pieces, for Ray: what is done again where a process is lost is one of them
+
 Engine = Literal["local", "ray"]
 Piece = TypeVar("Piece")
 Done = TypeVar("Done")
@@ -123,7 +125,7 @@ def _on_ray(
         ray.init(log_to_driver=False, logging_level="WARNING", include_dashboard=False)
     count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
     ray.data.DataContext.get_current().enable_progress_bars = False
-    blocks = min(len(pieces), 16 * count)  # what is done again where a process is lost: one block
+    blocks = min(len(pieces), _BLOCKS)
     done = ray.data.from_items(
         [{"piece": pickle.dumps(piece)} for piece in pieces], override_num_blocks=max(1, blocks)
     ).map_batches(

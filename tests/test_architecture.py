@@ -64,6 +64,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "face_verification": {"images", "perception", "photo_edits"},
     "streams": {"factors", "images", "videos", "photo_edits"},
     "engines": set(),
+    "preparing": {"data", "geometry", "images", "videos", "perception", "photo_edits"}
+    | {"engines", "streams"},
     "parts": set(),
     "batch": {"factors", "videos", "perception", "photo_edits", "streams", "face_expressions"}
     | {"engines", "parts"},
@@ -79,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"}
     | {"export", "streams", "face_expressions", "face_verification"}
     | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"}
-    | {"clips", "face_normalising", "augmentation", "pose_axes"},
+    | {"clips", "face_normalising", "augmentation", "pose_axes", "preparing"},
     "cli": {"api", "server"},
     "server": {"rest", "web", "serving"},
     "web": {"api", "serving"},
