@@ -16,11 +16,12 @@ import torch
 from lightning import Callback, LightningModule
 
 from facefactor.data.records import FaceRecord
-from facefactor.data.samples import FacePairs
+from facefactor.data.samples import FacePairs, LabelledBatch
+from facefactor.errors import FaceFactorError
 from facefactor.methods.facecycle.recipe import PRESETS
 from facefactor.perception.frozen import Frozen
 from facefactor.stages import Stage
-from facefactor.training import monitor
+from facefactor.training import monitor, processes
 from facefactor.training.run import TrainingError, run_stages
 from facefactor.training.train import change_settings
 
@@ -45,6 +46,15 @@ class TinyStage(LightningModule):
             time.sleep(delay)
         noisy = faces + 0.1 * torch.randn_like(faces)
         difference = self.instrument(self.network(noisy)) - self.instrument(faces)
+        return difference.square().mean()
+
+
+class Calm(TinyStage):
+    """Nothing in its step is random."""
+
+    def training_step(self, pairs, batch_index):
+        faces = pairs.flatten(0, 1)
+        difference = self.instrument(self.network(faces)) - self.instrument(faces)
         return difference.square().mean()
 
 
@@ -146,6 +156,60 @@ def test_two_optimisers_take_all_steps_and_resume(tmp_path):
     assert starts == [4]  # saved every second step
     for name, weight in undisturbed.items():
         assert torch.equal(weight, resumed[name])
+
+
+SHARED = """
+import sys
+from pathlib import Path
+import torch
+from facefactor.training.processes import is_first, join_others
+from tests.unit.training import test_run
+join_others()
+for name in ("Calm", "TwoPlayers"):
+    weights = test_run.run(Path(sys.argv[1], name), kind=getattr(test_run, name))
+    torch.save(weights, Path(sys.argv[1], f"{name}-{int(is_first())}.pt"))
+"""
+
+
+def test_two_processes_train_as_one_does_with_the_same_batches(tmp_path):
+    """Gradients are averaged, whoever owns them: one optimiser, or two that take turns by hand."""
+    script = tmp_path / "shared.py"
+    script.write_text(SHARED)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [*torchrun, "--standalone", script, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    for kind in (Calm, TwoPlayers):
+        alone = run(tmp_path / "alone" / kind.__name__, kind=kind)
+        first, second = (torch.load(tmp_path / f"{kind.__name__}-{n}.pt") for n in (1, 0))
+        untrained = kind().network.state_dict()
+        for name, weight in alone.items():
+            assert torch.equal(first[name], second[name])
+            assert not torch.allclose(weight, untrained[name], atol=1e-3)
+            torch.testing.assert_close(first[name], weight, rtol=1e-4, atol=1e-5)
+        assert (tmp_path / kind.__name__ / "progress-1-only.safetensors").is_file()
+
+
+def test_each_process_has_its_share_of_the_same_batch(monkeypatch):
+    rows = torch.arange(6.0)
+    batches = [rows, LabelledBatch(rows, rows + 1, rows + 2, rows[:, None])]
+    shares = []
+    for number in range(2):
+        monkeypatch.setattr(processes, "place", lambda number=number: (number, 2))
+        share = processes.Share(batches)
+        shares.append((share[0], *share[1]))
+    assert isinstance(share[1], LabelledBatch)
+    for first, second, whole in zip(*shares, (rows, *batches[1]), strict=True):
+        assert torch.equal(torch.cat([first, second]), whole) and len(first) == 3
+    monkeypatch.setattr(processes, "place", lambda: (0, 4))
+    with pytest.raises(FaceFactorError, match="a batch of 6 is no even share for 4 processes"):
+        processes.Share(batches)[0]
 
 
 def test_sheets_are_numbered_by_the_steps_of_the_stage_not_of_the_process(tmp_path, monkeypatch):
