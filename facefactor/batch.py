@@ -6,24 +6,20 @@ The parts lie in a folder beside the table until it is whole, so a killed run go
 
 from __future__ import annotations
 
-import csv as csv_module
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from facefactor.engines import cores, do_all
-from facefactor.errors import FaceFactorError
 from facefactor.face_expressions import (
     POSE,
     ExpressionModel,
@@ -38,9 +34,19 @@ from facefactor.parts import PartsError, begin_parts, files_hash, part_path, rem
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.photo_edits import PhotoFace
 from facefactor.streams import BATCH, Progress, Row, read_rows, seen_faces
+from facefactor.table_files import (
+    ROWS_A_GROUP,
+    Writer,
+    table_schema,
+    to_table,
+    write_csv,
+    write_json,
+    write_npz,
+    write_parquet,
+    writer_for,
+)
 from facefactor.videos import VIDEO_SUFFIXES
 
-ROWS_A_GROUP = 512  # rows held in memory, and of a Parquet row group
 FILES_A_PART = BATCH  # photos; with a face each a part is one batch. A video is a part of its own
 # Starting a process takes as long as reading this many photos.
 _WORTH_A_PROCESS = 100
@@ -55,8 +61,6 @@ _ERROR = ("error", pa.string())
 _FAILED = "failed"  # in the metadata of a part: file -> error, JSON
 
 Cut = TypeVar("Cut")
-Rows: TypeAlias = Iterable[pa.RecordBatch]
-Writer = Callable[[Path, Rows, pa.Schema], int]  # returns the number of faces written
 
 
 def encode_files(
@@ -91,17 +95,17 @@ def encode_files(
         PartsError: an unfinished run has left parts made from other inputs, weights or options.
         EngineError: a worker process was killed, or there is no such engine.
     """
-    writers = {".parquet": _write_parquet, ".csv": _write_csv, ".npz": _write_npz}
-    write = _writer(output, "codes", writers)
+    writers = {".parquet": write_parquet, ".csv": write_csv, ".npz": write_npz}
+    write = writer_for(output, "codes", writers)
     codes = [
         (name, pa.list_(pa.float32(), int(np.prod(factor.shape))))
         for name, factor in model.spec.factors.items()
     ]
-    schema = _schema([*_PLACE, _ERROR, *codes], about)
+    schema = table_schema([*_PLACE, _ERROR, *codes], about)
     cut, read = partial(_cut_square, spec=model.spec), partial(_encode, model)
     outputs = {output: write}
     if csv and output.suffix.lower() != ".csv":
-        outputs[output.with_suffix(".csv")] = _write_csv
+        outputs[output.with_suffix(".csv")] = write_csv
     note = {**about, "face": which}
     make = _PartMaker(
         begin_parts(output, _note(files, note, schema), restart), which, cut, read, schema
@@ -142,14 +146,14 @@ def express_files(
         As `encode_files`.
     """
     numbers = ("probability", *model.classes, *POSE)
-    schema = _schema(
+    schema = table_schema(
         [*_PLACE, ("expression", pa.string()), *((n, pa.float32()) for n in numbers), _ERROR], about
     )
     cut, read = partial(cut_squares, spec=model.spec), partial(_express, model, landmarks)
     if output is None:
         return _show_rows(files, which, cut, read, schema, show, progress)
-    writers = {".json": _write_json, ".csv": _write_csv, ".parquet": _write_parquet}
-    write = _writer(output, "expressions", writers)
+    writers = {".json": write_json, ".csv": write_csv, ".parquet": write_parquet}
+    write = writer_for(output, "expressions", writers)
     note = {**about, "face": which, "head poses": landmarks is not None}
     make = _PartMaker(
         begin_parts(output, _note(files, note, schema), restart), which, cut, read, schema
@@ -223,9 +227,9 @@ class _PartMaker(Generic[Cut]):
             for row in rows:
                 group.append(row)
                 if len(group) == ROWS_A_GROUP:
-                    writer.write_table(_table(group, self.schema))
+                    writer.write_table(to_table(group, self.schema))
                     group = []
-            writer.write_table(_table(group, self.schema))
+            writer.write_table(to_table(group, self.schema))
             writer.add_key_value_metadata({_FAILED: json.dumps(failed)})
         return len(part.files)
 
@@ -286,7 +290,8 @@ def _worth(parts: Sequence[_Part]) -> int:
 def _note(files: Sequence[Path], about: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
     """All that decides a table."""
     columns = [f"{field.name}: {field.type}" for field in schema]
-    return {**about, "files": len(files), "inputs": files_hash(files), "columns": columns}
+    inputs = {"files": len(files), "inputs": files_hash(files), "files a part": FILES_A_PART}
+    return {**about, **inputs, "columns": columns}
 
 
 def _read(
@@ -312,112 +317,3 @@ def _opened(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise PartsError(f"{path}: cannot be read ({error}); start anew with --restart") from error
-
-
-# Tables
-
-
-def _schema(fields: Iterable[tuple[str, pa.DataType]], about: Mapping[str, str]) -> pa.Schema:
-    return pa.schema(list(fields), metadata={"facefactor": json.dumps(dict(about))})
-
-
-def _writer(output: Path, what: str, writers: Mapping[str, Writer]) -> Writer:
-    """The writer for the suffix of `output`; FaceFactorError where there is none."""
-    suffix = output.suffix.lower()
-    if suffix not in writers:
-        raise FaceFactorError(f"{output}: {what} are written as {', '.join(writers)}, not {suffix}")
-    return writers[suffix]
-
-
-def _write_parquet(path: Path, rows: Rows, schema: pa.Schema) -> int:
-    """Number of faces written."""
-    faces, waiting = 0, _table([], schema)
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        for batch in rows:
-            faces += batch["error"].null_count
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch], schema)])
-            if len(waiting) >= ROWS_A_GROUP:
-                writer.write_table(waiting[:ROWS_A_GROUP])
-                waiting = waiting[ROWS_A_GROUP:]
-        writer.write_table(waiting)
-    return faces
-
-
-def _table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    columns = {name: [row.get(name) for row in rows] for name in schema.names}
-    return pa.table(columns, schema=schema)
-
-
-def _write_csv(path: Path, rows: Rows, schema: pa.Schema) -> int:
-    """A list of numbers becomes a column for each, all of them last."""
-    lists = {field.name: field.type.list_size for field in schema if _is_list(field)}
-    plain = [name for name in schema.names if name not in lists]
-    wide = {name: [f"{name}_{index}" for index in range(size)] for name, size in lists.items()}
-    faces = 0
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv_module.DictWriter(
-            file, [*plain, *(c for names in wide.values() for c in names)]
-        )
-        writer.writeheader()
-        for row in _by_one(rows):
-            flat = {name: row[name] for name in plain}
-            for name, columns in wide.items():
-                if row[name] is not None:
-                    flat |= dict(zip(columns, row[name], strict=True))
-            writer.writerow(flat)
-            faces += row["error"] is None
-    return faces
-
-
-def _by_one(rows: Rows) -> Iterator[Row]:
-    return (row for batch in rows for row in batch.to_pylist())
-
-
-def _dtype(column: pa.DataType) -> Any:
-    """Of numpy, for the values of a column or those in its lists."""
-    if pa.types.is_string(column):
-        return str
-    return (column.value_type if pa.types.is_fixed_size_list(column) else column).to_pandas_dtype()
-
-
-def _is_list(field: pa.Field) -> bool:
-    return bool(pa.types.is_fixed_size_list(field.type))
-
-
-def _write_json(path: Path, rows: Rows, schema: pa.Schema) -> int:
-    """A list with a line for each row, all columns in each, null where there is nothing."""
-    faces, before = 0, "\n"
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write("[")
-        for row in _by_one(rows):
-            file.write(before + json.dumps(row, ensure_ascii=False, allow_nan=False))
-            faces, before = faces + (row["error"] is None), ",\n"
-        file.write("\n]\n")
-    return faces
-
-
-def _write_npz(path: Path, rows: Rows, schema: pa.Schema) -> int:
-    """Arrays of the rows with a face; the errors as `failed_file` and `failed_error`."""
-    every = list(_by_one(rows))
-    good = [row for row in every if row["error"] is None]
-    bad = [row for row in every if row["error"] is not None]
-    arrays: dict[str, Any] = {
-        field.name: np.array([row[field.name] for row in good], _dtype(field.type))
-        for field in schema
-        if field.name not in ("frame", "error")
-    }
-    arrays["frame"] = np.array([-1 if row["frame"] is None else row["frame"] for row in good])
-    arrays["failed_file"] = np.array([row["file"] for row in bad], dtype=str)
-    arrays["failed_error"] = np.array([row["error"] for row in bad], dtype=str)
-    arrays["about"] = np.array(schema.metadata[b"facefactor"].decode())
-    with atomic_path(path) as temporary:
-        _save_arrays(temporary, arrays)
-    return len(good)
-
-
-def _save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """What `numpy.savez` does; that has no place for an array called "file"."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w") as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)

@@ -67,8 +67,9 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "preparing": {"data", "geometry", "images", "videos", "perception", "photo_edits"}
     | {"engines", "streams"},
     "parts": set(),
+    "table_files": set(),
     "batch": {"factors", "videos", "perception", "photo_edits", "streams", "face_expressions"}
-    | {"engines", "parts"},
+    | {"engines", "parts", "table_files"},
     "protocols": {"factors", "editing", "images", "perception", "data", "geometry"}
     | {"methods", "checkpoints", "evaluation", "abilities", "face_verification", "neutralising"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -158,42 +160,50 @@ def test_two_optimisers_take_all_steps_and_resume(tmp_path):
         assert torch.equal(weight, resumed[name])
 
 
-SHARED = """
+SECOND = """
 import sys
 from pathlib import Path
 import torch
-from facefactor.training.processes import is_first, join_others
+from facefactor.training.processes import join_others
 from tests.unit.training import test_run
 join_others()
-for name in ("Calm", "TwoPlayers"):
-    weights = test_run.run(Path(sys.argv[1], name), kind=getattr(test_run, name))
-    torch.save(weights, Path(sys.argv[1], f"{name}-{int(is_first())}.pt"))
+for kind in (test_run.Calm, test_run.TwoPlayers):
+    torch.save(test_run.run(Path(sys.argv[1]), kind=kind), Path(sys.argv[1], kind.__name__))
 """
 
 
-def test_two_processes_train_as_one_does_with_the_same_batches(tmp_path):
+def test_two_processes_train_as_one_does_with_the_same_batches(tmp_path, monkeypatch):
     """Gradients are averaged, whoever owns them: one optimiser, or two that take turns by hand."""
-    script = tmp_path / "shared.py"
-    script.write_text(SHARED)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    root = Path(__file__).parents[3]
-    done = subprocess.run(
-        [*torchrun, "--standalone", script, tmp_path],
-        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
+    kinds = (Calm, TwoPlayers)
+    alone = [run(tmp_path / f"alone-{kind.__name__}", kind=kind) for kind in kinds]
+    places = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    for name, value in (places | {"RANK": "0"}).items():  # what torchrun says to the first
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "_PATIENCE", timedelta(minutes=3))
+    other = subprocess.Popen(
+        [sys.executable, "-c", SECOND, tmp_path],
+        env={**os.environ, "RANK": "1", "PYTHONPATH": str(Path(__file__).parents[3])},
     )
-    assert done.returncode == 0, done.stderr
-    for kind in (Calm, TwoPlayers):
-        alone = run(tmp_path / "alone" / kind.__name__, kind=kind)
-        first, second = (torch.load(tmp_path / f"{kind.__name__}-{n}.pt") for n in (1, 0))
-        untrained = kind().network.state_dict()
-        for name, weight in alone.items():
+    processes.join_others()
+    try:
+        shared = [run(tmp_path / f"shared-{kind.__name__}", kind=kind) for kind in kinds]
+        assert other.wait(60) == 0
+    finally:
+        other.kill()
+        torch.distributed.destroy_process_group()
+    for kind, one, first in zip(kinds, alone, shared, strict=True):
+        second, untrained = torch.load(tmp_path / kind.__name__), kind().network.state_dict()
+        for name, weight in one.items():
             assert torch.equal(first[name], second[name])
             assert not torch.allclose(weight, untrained[name], atol=1e-3)
             torch.testing.assert_close(first[name], weight, rtol=1e-4, atol=1e-5)
-        assert (tmp_path / kind.__name__ / "progress-1-only.safetensors").is_file()
+    assert not list(tmp_path.glob("progress*"))  # only the first writes
+
+
+def free_port():
+    with socket.socket() as connection:
+        connection.bind(("127.0.0.1", 0))
+        return connection.getsockname()[1]
 
 
 def test_each_process_has_its_share_of_the_same_batch(monkeypatch):
