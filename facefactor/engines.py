@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -41,9 +42,9 @@ def do_all(
             must not depend on others, and may be done twice where a process is lost.
         workers: processes, each with a single thread; 1 works here and starts none, None is as many
             as there are cores (of the whole cluster with Ray). More than one need a script to have
-            `if __name__ == "__main__"`.
+            `if __name__ == "__main__"`. Ray has at least one, so nothing works here.
         engine: "local" or "ray"; Ray starts a cluster here unless RAY_ADDRESS names one, whose
-            machines must see the same files under the same names.
+            machines must see the same files under the same names, the folder this runs in too.
 
     Raises:
         EngineError: no such engine, Ray is not installed, or a local process was killed.
@@ -52,7 +53,7 @@ def do_all(
         raise EngineError(
             f"no engine is called {engine!r}; there are {', '.join(get_args(Engine))}"
         )
-    if engine == "ray":
+    if engine == "ray" and pieces:
         return _on_ray(work, pieces, workers)
     count = min(cores() if workers is None else workers, len(pieces))
     return map(work, pieces) if count < 2 else _by_processes(work, pieces, count)
@@ -122,17 +123,18 @@ def _on_ray(
             "the engine ray is not installed; run: pip install 'facefactor[cluster]'"
         ) from error
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level="WARNING", include_dashboard=False)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells its plans
     blocks = min(len(pieces), _BLOCKS)
     done = ray.data.from_items(
-        [{"piece": pickle.dumps(piece)} for piece in pieces], override_num_blocks=max(1, blocks)
+        [{"piece": pickle.dumps(piece)} for piece in pieces], override_num_blocks=blocks
     ).map_batches(
         _RayWorker,
-        fn_constructor_args=(pickle.dumps(work),),
+        fn_constructor_args=(pickle.dumps(work), os.getcwd()),
         batch_size=1,
-        concurrency=min(count, max(1, blocks)),
+        compute=ray.data.ActorPoolStrategy(size=min(count, blocks)),
     )
     for row in done.iter_rows():
         yield pickle.loads(row["done"])
@@ -141,7 +143,8 @@ def _on_ray(
 class _RayWorker:
     """A process of Ray Data; Ray starts another where it is lost and repeats what it was doing."""
 
-    def __init__(self, pickled: bytes) -> None:
+    def __init__(self, pickled: bytes, folder: str) -> None:
+        os.chdir(folder)  # from which names of files are read
         _begin(pickled)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
