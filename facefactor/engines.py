@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from typing import Any, Literal, TypeVar, get_args
 
 import cv2
@@ -78,7 +79,8 @@ def _begin(pickled: bytes) -> None:
 def _by_processes(
     work: Callable[[Piece], Done], pieces: Sequence[Piece], count: int
 ) -> Iterator[Done]:
-    # Pickled here: `multiprocessing` would put tensors into shared memory, scarce in containers.
+    # Pickled here, for our own processes only: `multiprocessing` does it too, but puts tensors into
+    # shared memory, which is scarce in containers.
     # Spawned: a fork of a process whose threads have computed something may hang.
     pool = ProcessPoolExecutor(
         count, multiprocessing.get_context("spawn"), _begin_local, (pickle.dumps(work),)
@@ -117,7 +119,8 @@ def _on_ray(
     work: Callable[[Piece], Done], pieces: Sequence[Piece], workers: int | None
 ) -> Iterator[Done]:
     try:
-        import ray
+        ray: Any = import_module("ray")  # untyped in part, and not there for most
+        import_module("ray.data")
     except ModuleNotFoundError as error:
         raise EngineError(
             "the engine ray is not installed; run: pip install 'facefactor[cluster]'"
