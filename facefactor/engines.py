@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -39,8 +38,9 @@ def do_all(
     """What `work` gives for each piece, in whatever order they are finished.
 
     Args:
-        work: is pickled once for each process, pieces and answers each time, all by value. A piece
-            must not depend on others, and may be done twice where a process is lost.
+        work: is sent to each process once, pieces and answers each time, so all of them pickle;
+            tensors of `work` go through shared memory. A piece must not depend on others, and may
+            be done twice where a process is lost.
         workers: processes, each with a single thread; 1 works here and starts none, None is as many
             as there are cores (of the whole cluster with Ray). More than one need a script to have
             `if __name__ == "__main__"`. Ray has at least one, so nothing works here.
@@ -68,23 +68,20 @@ def cores() -> int:
 _work: Callable[[Any], Any]  # of this process, where it is a worker
 
 
-def _begin(pickled: bytes) -> None:
+def _begin(work: Callable[[Any], Any]) -> None:
     """Several processes with several threads each would wait for one another."""
     global _work
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    _work = pickle.loads(pickled)
+    _work = work
 
 
 def _by_processes(
     work: Callable[[Piece], Done], pieces: Sequence[Piece], count: int
 ) -> Iterator[Done]:
-    # Pickled here, for our own processes only: `multiprocessing` does it too, but puts tensors into
-    # shared memory, which is scarce in containers.
     # Spawned: a fork of a process whose threads have computed something may hang.
-    pool = ProcessPoolExecutor(
-        count, multiprocessing.get_context("spawn"), _begin_local, (pickle.dumps(work),)
-    )
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, spawn, _begin_local, (work,))
     try:
         for future in as_completed([pool.submit(_do, piece) for piece in pieces]):
             yield future.result()
@@ -97,10 +94,10 @@ def _by_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_local(pickled: bytes) -> None:
+def _begin_local(work: Callable[[Any], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: no traceback from each process
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _begin(pickled)
+    _begin(work)
 
 
 def _end_with_parent() -> None:
@@ -132,23 +129,23 @@ def _on_ray(
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells its plans
     blocks = min(len(pieces), _BLOCKS)
     done = ray.data.from_items(
-        [{"piece": pickle.dumps(piece)} for piece in pieces], override_num_blocks=blocks
+        [{"piece": piece} for piece in pieces], override_num_blocks=blocks
     ).map_batches(
         _RayWorker,
-        fn_constructor_args=(pickle.dumps(work), os.getcwd()),
+        fn_constructor_args=(work, os.getcwd()),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(count, blocks)),
     )
     for row in done.iter_rows():
-        yield pickle.loads(row["done"])
+        yield row["done"]
 
 
 class _RayWorker:
     """A process of Ray Data; Ray starts another where it is lost and repeats what it was doing."""
 
-    def __init__(self, pickled: bytes, folder: str) -> None:
+    def __init__(self, work: Callable[[Any], Any], folder: str) -> None:
         os.chdir(folder)  # from which names of files are read
-        _begin(pickled)
+        _begin(work)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return {"done": [pickle.dumps(_do(pickle.loads(piece))) for piece in batch["piece"]]}
+        return {"done": [_do(piece) for piece in batch["piece"]]}
