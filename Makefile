@@ -63,6 +63,6 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.torch
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@echo "installing what testing, training, export and the page need"
-	@$(PIP) -e ".[train,onnx,web,test,dev]"
+	@echo "installing what testing, training, export, the page and a cluster need"
+	@$(PIP) -e ".[train,onnx,web,cluster,test,dev]"
 	@touch $@

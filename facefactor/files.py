@@ -30,12 +30,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises:
         WriteError: for any OSError of the block, the folder or the renaming, naming `path`.
     """
+    check_target(path)
     # A link stays a link: what it points to is replaced.
     target = Path(path).resolve() if Path(path).is_symlink() else Path(path)
-    if target.exists() and not target.is_file():
-        # os.replace would happily put a file in the place of a device such as /dev/null.
-        kind = "a folder" if target.is_dir() else "not a regular file"
-        raise WriteError(f"{path}: is {kind}; give the name of a file to write")
     # Not mkstemp, whose files are readable by their owner only; and not the whole old name, which
     # may already be as long as the file system allows.
     temporary = target.with_name(f".{uuid.uuid4().hex[:12]}{target.suffix}")
@@ -54,6 +51,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         # Also after KeyboardInterrupt; after a good end there is nothing left to remove.
         _remove(temporary)
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse what no file can be written to, before anything is done for it.
+
+    Raises:
+        WriteError: `path` is there and no file.
+    """
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        # os.replace would happily put a file in the place of a device such as /dev/null.
+        kind = "a folder" if target.is_dir() else "not a regular file"
+        raise WriteError(f"{path}: is {kind}; give the name of a file to write")
 
 
 def _remove(path: Path) -> None:

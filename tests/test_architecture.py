@@ -66,7 +66,13 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "face_expressions": {"factors", "images", "perception", "geometry", "photo_edits"},
     "face_verification": {"images", "perception", "photo_edits"},
     "streams": {"factors", "images", "videos", "photo_edits", "following"},
-    "batch": {"factors", "perception", "streams", "face_expressions"},
+    "engines": set(),
+    "preparing": {"data", "geometry", "images", "videos", "perception", "photo_edits"}
+    | {"engines", "streams"},
+    "parts": set(),
+    "table_files": set(),
+    "batch": {"factors", "videos", "perception", "photo_edits", "streams", "face_expressions"}
+    | {"engines", "parts", "table_files"},
     "protocols": {"factors", "editing", "images", "perception", "data", "geometry"}
     | {"methods", "checkpoints", "evaluation", "abilities", "face_verification", "neutralising"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}
@@ -80,7 +86,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"evaluation", "photo_edits", "sheets", "batch", "protocols", "demo", "doctor"}
     | {"export", "streams", "face_expressions", "face_verification"}
     | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"}
-    | {"clips", "films", "following", "face_normalising", "augmentation", "pose_axes"},
+    | {"clips", "films", "following", "face_normalising", "augmentation", "pose_axes"}
+    | {"preparing"},
     "cli": {"api", "server"},
     "server": {"rest", "web", "serving"},
     "web": {"api", "serving"},

@@ -21,6 +21,7 @@ from facefactor.api.learning import (
     check_data,
     convert_morphable,
     find_frontal_neutral,
+    prepare,
     render_people,
     train,
 )
@@ -116,6 +117,7 @@ __all__ = [
     "pose",
     "pose_axes",
     "pose_face",
+    "prepare",
     "read_face",
     "read_faces",
     "reconstruct",

@@ -42,6 +42,9 @@ def encode(
     csv: bool = False,
     progress: Progress | None = None,
     backend: Backend = "torch",
+    workers: int | None = 1,
+    engine: str = "local",
+    restart: bool = False,
 ) -> Outcome:
     """Codes of every face of photos, folders and videos as a table; see `batch.encode_files`.
 
@@ -55,7 +58,10 @@ def encode(
     file = weights_file(model)
     network = load(file)
     encoder = OnnxEncoder(network) if backend == "onnx" else network
-    return encode_files(encoder, list_inputs(inputs), output, face, made_by(file), csv, progress)
+    files, about = list_inputs(inputs), {**made_by(file), "backend": backend}
+    return encode_files(
+        encoder, files, output, face, about, csv, progress, workers, engine, restart
+    )
 
 
 def express(
@@ -66,6 +72,9 @@ def express(
     show: Callable[[Row], None] | None = None,
     progress: Progress | None = None,
     backend: Backend = "torch",
+    workers: int | None = 1,
+    engine: str = "local",
+    restart: bool = False,
 ) -> Outcome:
     """Expression and head pose of every face of photos, folders and videos, as a table.
 
@@ -83,8 +92,19 @@ def express(
     network = expression_model(load(file))
     if backend == "onnx":
         network = OnnxClassifier(network)
-    files, landmarks = list_inputs(inputs), _landmarks_if_there()
-    return express_files(network, files, output, face, made_by(file), landmarks, show, progress)
+    return express_files(
+        network,
+        list_inputs(inputs),
+        output,
+        face,
+        {**made_by(file), "backend": backend},
+        _landmarks_if_there(),
+        show,
+        progress,
+        workers,
+        engine,
+        restart,
+    )
 
 
 def expressions(model: FaceModel, face: PhotoFace) -> Expressions:

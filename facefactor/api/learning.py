@@ -22,6 +22,7 @@ from facefactor.outcomes import Outcome
 from facefactor.perception.align import CROPS
 from facefactor.perception.packaged import packaged_landmarks
 from facefactor.photo_edits import face_detector
+from facefactor.preparing import Cutting, prepare_clips
 from facefactor.streams import Progress
 
 
@@ -136,6 +137,28 @@ def augment(
     photos = labelled_photos(folder, reader, label)
     about = {**made_by(file), "reader": reader, "label": label}
     return augment_folder(network, photos, Path(folder), Path(output), about, progress)
+
+
+def prepare(
+    folder: str | Path,
+    output: str | Path,
+    reader: str = "voxceleb",
+    rate: float = 6.0,
+    crop: str = "facecycle",
+    size: int = 128,
+    margin: float = 0.25,
+    progress: Progress | None = None,
+    workers: int | None = 1,
+    engine: str = "local",
+) -> Outcome:
+    """Cropped frames of every clip of a folder, and an index of them, to train on
+    (`train(..., data=["frame-sets=OUTPUT"])`). Called again it goes on.
+
+    See `preparing.prepare_clips`; rate is in frames a second, size in pixels, the margin a share
+    of it that is added on each side.
+    """
+    cutting = Cutting(rate, crop, size, margin)
+    return prepare_clips(folder, Path(output), reader, cutting, progress, workers, engine)
 
 
 def check_data(folder: Path, reader: str = "auto") -> DataReport:

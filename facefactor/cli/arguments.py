@@ -39,3 +39,10 @@ Smooth = Annotated[
     ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes; as many as there are cores.")
+]
+Engine = Annotated[
+    str, typer.Option("--engine", help="local, or ray: a Ray cluster, this machine if no other.")
+]
+Restart = Annotated[bool, typer.Option("--restart", help="Drop what an unfinished run has left.")]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from facefactor.cli.arguments import Engine, Workers
 from facefactor.cli.screen import finish, progress_bar
 from facefactor.outcomes import Outcome
 
@@ -44,6 +45,39 @@ def data_frontal_neutral(
     people = f", of {found.people} people" if found.people else ""
     typer.echo(f"{found.found} of {found.photos} photos are frontal and neutral{people}")
     finish(Outcome((found.table,), found.failed))
+
+
+@data_app.command("prepare")
+def data_prepare(
+    clips: Annotated[Path, typer.Argument(help="A folder of clips, person/video/clip.mp4.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder for the frames.")],
+    reader: Annotated[str, typer.Option("--reader", "-r", help="How it is laid out.")] = "voxceleb",
+    rate: Annotated[float, typer.Option("--rate", help="Frames a second.")] = 6.0,
+    crop: Annotated[str, typer.Option("--crop", help="facecycle or arcface.")] = "facecycle",
+    size: Annotated[int, typer.Option("--size", help="Side of the crop in pixels.")] = 128,
+    margin: Annotated[
+        float, typer.Option("--margin", help="What is added on each side, a share of the size.")
+    ] = 0.25,
+    workers: Workers = None,
+    engine: Engine = "local",
+) -> None:
+    """Cut a person's face out of the frames of each clip, to train on."""
+    from facefactor import api
+
+    with progress_bar("prepare") as progress:
+        outcome = api.prepare(
+            clips,
+            output,
+            reader=reader,
+            rate=rate,
+            crop=crop,
+            size=size,
+            margin=margin,
+            progress=progress,
+            workers=workers,
+            engine=engine,
+        )
+    finish(outcome)
 
 
 @data_app.command("morphable")

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facefactor.cli.arguments import DEFAULT_MODEL, Backend, Face, Inputs, Model
+from facefactor.cli.arguments import (
+    DEFAULT_MODEL,
+    Backend,
+    Engine,
+    Face,
+    Inputs,
+    Model,
+    Restart,
+    Workers,
+)
 from facefactor.cli.screen import finish, progress_bar
 
 if TYPE_CHECKING:
@@ -25,13 +34,25 @@ def encode(
     face: Face = "all",
     csv: Annotated[bool, typer.Option("--csv", help="Also a CSV beside the table.")] = False,
     backend: Backend = "torch",
+    workers: Workers = None,
+    engine: Engine = "local",
+    restart: Restart = False,
 ) -> None:
     """Codes of every factor of every face, as a table."""
     from facefactor import api
 
     with progress_bar("encode") as progress:
         outcome = api.encode(
-            inputs, output, model=model, face=face, csv=csv, progress=progress, backend=backend
+            inputs,
+            output,
+            model=model,
+            face=face,
+            csv=csv,
+            progress=progress,
+            workers=workers,
+            engine=engine,
+            restart=restart,
+            backend=backend,
         )
     finish(outcome)
 
@@ -47,6 +68,9 @@ def express(
     model: Model = "ipdfer",
     face: Face = "all",
     backend: Backend = "torch",
+    workers: Workers = None,
+    engine: Engine = "local",
+    restart: Restart = False,
 ) -> None:
     """Expression, head pose and box of every face, with probabilities."""
     from facefactor import api
@@ -58,7 +82,15 @@ def express(
     else:
         with progress_bar("express") as progress:
             outcome = api.express(
-                inputs, output, model=model, face=face, progress=progress, backend=backend
+                inputs,
+                output,
+                model=model,
+                face=face,
+                progress=progress,
+                workers=workers,
+                engine=engine,
+                restart=restart,
+                backend=backend,
             )
     finish(outcome, listed=output is not None)
 

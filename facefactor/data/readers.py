@@ -17,6 +17,7 @@ from facefactor.data.cfeed import read_cfeed
 from facefactor.data.ckplus import read_ckplus, read_ckplus48, read_ckplus_pairs
 from facefactor.data.cropped_yale import read_cropped_yale
 from facefactor.data.fer import read_fer2013, read_ferplus
+from facefactor.data.frame_sets import read_frame_sets
 from facefactor.data.listing import (
     existing_folder,
     expression_of,
@@ -257,6 +258,7 @@ READERS: dict[str, Reader] = {
     "augmented": read_augmented,
     "folder": read_folder,
     "clips": read_clips,
+    "frame-sets": read_frame_sets,
 }
 
 

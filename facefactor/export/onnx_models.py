@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ from facefactor.export.runtime import open_session
 from facefactor.face_expressions import ExpressionModel
 from facefactor.factors import FaceModel, Factors
 
-Run = Callable[[Tensor], Mapping[str, Tensor]]
-
 
 class OnnxEncoder:
     """A model's `encode` by ONNX Runtime, codes only: nothing of the residual.
@@ -28,10 +26,10 @@ class OnnxEncoder:
 
     def __init__(self, model: FaceModel) -> None:
         self.spec = model.spec
-        self._run = _run(model, "codes")
+        self._graph = _Graph(model, "codes")
 
     def encode(self, faces: Tensor) -> Factors:
-        codes: Any = self._run(faces)
+        codes: Any = self._graph.run(faces)
         return Factors(codes)
 
 
@@ -45,21 +43,30 @@ class OnnxClassifier:
     def __init__(self, model: ExpressionModel) -> None:
         self.spec = model.spec
         self.classes = model.classes
-        self._run = _run(model, "expression")
+        self._graph = _Graph(model, "expression")
 
     def expression_probabilities(self, faces: Tensor) -> Tensor:
-        return self._run(faces)["probabilities"]
+        return self._graph.run(faces)["probabilities"]
 
 
-def _run(model: Any, graph: Graph) -> Run:
-    """Faces (N, C, S, S) -> the outputs of a graph, by as many threads as torch takes."""
-    with tempfile.TemporaryDirectory() as folder:
-        parity = export_onnx(model, Path(folder) / f"{graph}.onnx", graph=graph)
-        session = open_session(parity.path, torch.get_num_threads())
+class _Graph:
+    """A graph of a model as faces (N, C, S, S) -> its outputs, by as many threads as torch takes.
 
-    def run(faces: Tensor) -> Mapping[str, Tensor]:
-        found = session.run(list(parity.outputs), {"faces": faces.numpy()})
+    It can be sent to other processes; each opens it for itself.
+    """
+
+    def __init__(self, model: Any, graph: Graph) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            parity = export_onnx(model, Path(folder) / f"{graph}.onnx", graph=graph)
+            self.content, self.outputs = parity.path.read_bytes(), parity.outputs
+        self._session: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_session": None}
+
+    def run(self, faces: Tensor) -> Mapping[str, Tensor]:
+        if self._session is None:
+            self._session = open_session(self.content, torch.get_num_threads())
+        found = self._session.run(list(self.outputs), {"faces": faces.numpy()})
         tensors = (torch.from_numpy(each) for each in found)
-        return dict(zip(parity.outputs, tensors, strict=True))
-
-    return run
+        return dict(zip(self.outputs, tensors, strict=True))

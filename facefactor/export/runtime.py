@@ -16,10 +16,11 @@ class ExportError(FaceFactorError):
     """This model cannot be exported, or what came out does not compute what the model does."""
 
 
-def open_session(path: str | Path, threads: int = 0) -> Any:
+def open_session(graph: str | Path | bytes, threads: int = 0) -> Any:
     """An ONNX Runtime session of a graph, on the CPU.
 
     Args:
+        graph: its file, or what is in it.
         threads: that one operator is spread over; 0 for as many as there are cores.
 
     Raises:
@@ -31,10 +32,12 @@ def open_session(path: str | Path, threads: int = 0) -> Any:
     options.log_severity_level = 3  # errors only
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
-        return runtime.InferenceSession(os.fspath(path), options, providers=[PROVIDER])
+        given = graph if isinstance(graph, bytes) else os.fspath(graph)
+        return runtime.InferenceSession(given, options, providers=[PROVIDER])
     except runtime.capi.onnxruntime_pybind11_state.NotImplemented as error:
+        name = "the graph" if isinstance(graph, bytes) else graph
         raise ExportError(
-            f"{path}: ONNX Runtime cannot run this graph on the CPU: {error}"
+            f"{name}: ONNX Runtime cannot run this graph on the CPU: {error}"
         ) from error
 
 

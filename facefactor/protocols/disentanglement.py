@@ -25,7 +25,7 @@ from facefactor.evaluation.disentanglement import (
 from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
 from facefactor.evaluation.pictures import matrix_picture
 from facefactor.evaluation.tables import ResultTable, Score
-from facefactor.factors import FactorName
+from facefactor.factors import FactorName, encode_codes
 from facefactor.protocols.labelled import code_sizes
 from facefactor.protocols.probed import PROBED, ProbedFaces, photographed_faces, rendered_faces
 from facefactor.protocols.subject import Findings, Subject, suitable
@@ -95,7 +95,7 @@ def _codes(subject: Subject, faces: NDArray[np.uint8], seed: int) -> dict[str, T
 
     def together(model: torch.nn.Module) -> Tensor:
         def encode(part: Tensor) -> Tensor:
-            factors = model.encode(part)  # type: ignore[operator]
+            factors = encode_codes(model, part)
             return torch.cat([factors[name].flatten(1) for name in sizes], dim=1)
 
         return encode_faces(encode, faces)

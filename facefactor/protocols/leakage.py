@@ -18,6 +18,7 @@ from facefactor.data.records import DataError, FaceRecord, labelled, of_split, s
 from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
 from facefactor.evaluation.leakage import leakage_scores
 from facefactor.evaluation.tables import ResultTable, Score
+from facefactor.factors import encode_codes
 from facefactor.perception.head_pose import YAW_EDGES, yaw_bins
 from facefactor.protocols.subject import FLOOR_FACES, Findings, Subject, some, suitable
 from facefactor.protocols.yaw import measure_yaw
@@ -102,7 +103,7 @@ def _codes(
 
     def together(faces: Tensor) -> Tensor:
         """All codes of a face at once: an encoder of several factors then runs once."""
-        factors = subject.model.encode(faces)
+        factors = encode_codes(subject.model, faces)
         return torch.cat([factors[name].flatten(1) for name in sizes], dim=1)
 
     parts = [

@@ -20,7 +20,7 @@ from facefactor.data.records import FaceRecord, of_split
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.floors import encode_faces
 from facefactor.evaluation.pictures import faces_picture, map_picture
-from facefactor.factors import EXPRESSIONS, FactorName
+from facefactor.factors import EXPRESSIONS, FactorName, encode_codes
 from facefactor.images import Photo, face_to_photo, photos_to_faces
 from facefactor.protocols.labelled import (
     DATASETS,
@@ -79,7 +79,7 @@ def _codes(subject: Subject, faces: NDArray[np.uint8]) -> dict[FactorName, Tenso
 
 
 def _code(subject: Subject, name: FactorName, faces: Tensor) -> Tensor:
-    code: Tensor = subject.model.encode(faces)[name]
+    code: Tensor = encode_codes(subject.model, faces)[name]
     return code
 
 

@@ -27,7 +27,7 @@ from facefactor.evaluation.predictability import (
     predictability,
 )
 from facefactor.evaluation.tables import ResultTable, Score
-from facefactor.factors import FactorName
+from facefactor.factors import FactorName, encode_codes
 from facefactor.protocols.labelled import (
     DATASETS,
     LabelledFaces,
@@ -110,7 +110,7 @@ def _side_by_side(model: Any, sizes: Mapping[FactorName, int]) -> Encode:
     """All codes of a face in one row: an encoder of several factors then runs once."""
 
     def together(faces: Tensor) -> Tensor:
-        factors = model.encode(faces)
+        factors = encode_codes(model, faces)
         return torch.cat([factors[name].flatten(1) for name in sizes], dim=1)
 
     return together

@@ -21,7 +21,7 @@ from facefactor.data.records import DataError, FaceRecord
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.floors import fit_pixel_pca
 from facefactor.evaluation.tables import ResultTable
-from facefactor.factors import FactorName
+from facefactor.factors import FactorName, encode_codes
 from facefactor.images import Photo
 from facefactor.methods import METHODS
 
@@ -78,8 +78,8 @@ class Subject:
         size = int(np.prod(self.header.spec.factors[factor].shape))
         untrained = self.untrained(seed)
         encoders: dict[str, Encode] = {
-            self.name: lambda faces: self.model.encode(faces)[factor],
-            f"{self.name}, untrained": lambda faces: untrained.encode(faces)[factor],
+            self.name: lambda faces: encode_codes(self.model, faces)[factor],
+            f"{self.name}, untrained": lambda faces: encode_codes(untrained, faces)[factor],
         }
         if floor_faces is not None:
             encoders[f"pixel PCA, {size}"] = fit_pixel_pca(floor_faces, size, seed)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,6 +23,7 @@ from facefactor.files import atomic_path
 from facefactor.perception.frozen import Frozen
 from facefactor.stages import Stage
 from facefactor.training.monitor import LogLines
+from facefactor.training.processes import AverageGradients, Share, is_first, own_device, place
 
 
 class TrainingError(FaceFactorError, ValueError):
@@ -42,13 +44,17 @@ def run_stages(
 ) -> None:
     """Train every stage in order; finished ones are loaded, a half-done one continues.
 
+    Where there are several processes (`training.processes`) all of them call this; the first one
+    writes.
+
     Args:
         samples: the batches of a stage: a dataset whose item number `step` is the batch of that
             step, so that a step's batch does not depend on where the run was interrupted.
         out: folder for progress files and logs.
         settings: whatever decides the result besides the code; a run in `out` that was started
             with other settings is refused.
-        callbacks: made for each stage that runs, from it and the step it starts at.
+        callbacks: made for each stage that runs, from it and the step it starts at, in the first
+            process.
         save_every: steps between progress files.
 
     Raises:
@@ -64,8 +70,12 @@ def run_stages(
         progress = Progress(path, stage, {**settings, "seed": seed}, save_every)
         if progress.resume(module) >= stage.steps:
             continue
+        number_here, processes = place()
+        watchers: list[Callback] = []
+        if is_first():
+            watchers = [*callbacks(stage, progress.start), LogLines(stage, progress.start)]
         loader = DataLoader(
-            samples(stage),
+            Share(samples(stage)) if processes > 1 else samples(stage),
             batch_size=None,
             sampler=range(progress.start, stage.steps),
             num_workers=workers,
@@ -73,16 +83,18 @@ def run_stages(
         trainer = Trainer(
             max_epochs=1,  # the loader ends where the stage does, however many optimisers step
             accelerator=accelerator,
-            devices=1,
+            devices=own_device() if accelerator == "auto" else 1,
+            plugins=[LightningEnvironment()],  # torchrun's is for its own way to share batches
             precision=precision,  # type: ignore[arg-type]
-            logger=_logger(out, stage.name),
+            logger=is_first() and _logger(out, stage.name),
+            enable_progress_bar=is_first(),
             log_every_n_steps=10,
             enable_checkpointing=False,
             enable_model_summary=False,
             callbacks=[
-                *callbacks(stage, progress.start),
-                LogLines(stage, progress.start),
-                SeedEachStep(seed + number, progress),
+                *watchers,
+                *([AverageGradients()] if processes > 1 else ()),
+                SeedEachStep(seed + number + 1_000 * number_here, progress),
                 progress,
             ],
         )
@@ -185,6 +197,8 @@ class Progress(Callback):
 
     def save(self, trainer: Trainer, module: LightningModule, step: int) -> None:
         """Write the file: never half of it, whatever happens meanwhile."""
+        if not is_first():
+            return
         tensors = {f"module.{name}": value for name, value in _own_state(module).items()}
         for index, optimizer in enumerate(trainer.optimizers):
             tensors |= _optimizer_tensors(optimizer, f"optimizer.{index}.")

@@ -29,6 +29,7 @@ from facefactor.perception.state_dicts import read_state_dict
 from facefactor.stages import Stage
 from facefactor.training.monitor import SampleSheets, Validation
 from facefactor.training.neutrals import neutralised_samples, read_neutraliser
+from facefactor.training.processes import is_first, join_others, wait_for_others
 from facefactor.training.run import TrainingError, run_stages
 from facefactor.training.sources import (
     TrainingFaces,
@@ -66,6 +67,8 @@ def train(
 ) -> Path:
     """Train `method` on folders of faces; called again with the same arguments it continues.
 
+    Started by torchrun, several processes share each batch: see `training.processes`.
+
     Args:
         method: of METHODS, or one of the INSTRUMENTS.
         data: reader name (`data.readers.READERS`) -> folder; none where all is learnt from
@@ -92,6 +95,9 @@ def train(
         InstrumentError: a frozen network the losses need is not at hand.
         MorphableModelError: `morphable` is no such file.
     """
+    join_others()
+    if not is_first():
+        wait_for_others()  # until the first has cut the faces, which are then read
     trainable = {**METHODS, **INSTRUMENTS}
     if method not in trainable:
         raise TrainingError(f"no method {method!r}; there are {', '.join(trainable)}")
@@ -126,7 +132,7 @@ def train(
         model.set_mean_face(shapes.neutral, shapes.landmarks68)
     who = normalized_targets(stages, known, wanted, cache)
     neutrals = neutralising.of(known, cache / "labels") if neutralising else None
-    if fresh:
+    if fresh and is_first():
         for old in output.glob("progress-*.safetensors"):
             old.unlink()
         (output / "validation.json").unlink(missing_ok=True)
@@ -142,8 +148,10 @@ def train(
         **({"validation": validation} if validation else {}),
         "data": {name: split_hash(part) for name, part in _by_name(data, known.records).items()},
     }
-    output.mkdir(parents=True, exist_ok=True)
-    _write_json(output / "settings.json", {**settings, "preset": preset, "seed": seed})
+    if is_first():
+        output.mkdir(parents=True, exist_ok=True)
+        _write_json(output / "settings.json", {**settings, "preset": preset, "seed": seed})
+        wait_for_others()
 
     def samples(stage: Stage) -> Dataset[Any]:
         if stage.samples == "labelled":
@@ -188,6 +196,8 @@ def train(
         precision="bf16-mixed" if _has_bf16() else "32-true",
     )
     path = output / "model.safetensors"
+    if not is_first():
+        return path
     seen = {stage.name: stage.steps * stage.batch_size for stage in stages}
     settled = json.loads(json.dumps(dataclasses.asdict(recipe)))
     if spec:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from facefactor import checkpoints, editing
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.samples import FittedBatch, LabelledBatch, NeutralisedBatch, NormalizedBatch
+from facefactor.factors import encode_codes
 from facefactor.geometry.rotations import rotation_matrix
 from facefactor.methods import METHODS
 from facefactor.perception.align import CROPS
@@ -66,6 +67,13 @@ def test_codes_have_the_declared_shapes(model, codes):
     for name, factor in model.spec.factors.items():
         assert codes[name].shape == (3, *factor.shape)
         assert codes[name].dtype == torch.float32
+
+
+def test_codes_without_the_residual_are_the_same(model, faces, codes):
+    with torch.inference_mode():
+        alone = encode_codes(model, faces)
+    assert alone.codes.keys() == codes.codes.keys()
+    assert all(torch.equal(alone[name], codes[name]) for name in codes.codes)
 
 
 def test_owned_residual_entries_exist(model, codes):

@@ -121,13 +121,19 @@ class FaceCycle(nn.Module):
         return self.identity_decoder.reidentify(self.stem(mean_face)[1], identity)
 
     def encode(self, faces: Tensor) -> Factors:
+        codes = self.encode_codes(faces).codes
+        forward, _ = self.flows(codes["expression"])
+        neutral = self.express(self.to_images(faces), forward)
+        return Factors(codes, {"neutral_face": self.to_faces(neutral).clamp(0, 1)})
+
+    def encode_codes(self, faces: Tensor) -> Factors:
+        """`encode` without the neutral face, which takes most of its time."""
         images = self.to_images(faces)
-        expression = self.expression_encoder(images)
-        forward, _ = self.flows(expression)
-        neutral = self.express(images, forward)
         return Factors(
-            {"identity": self.identity_encoder(images), "expression": expression},
-            {"neutral_face": self.to_faces(neutral).clamp(0, 1)},
+            {
+                "identity": self.identity_encoder(images),
+                "expression": self.expression_encoder(images),
+            }
         )
 
     def expression_map(self, faces: Tensor) -> Tensor:

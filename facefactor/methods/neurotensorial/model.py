@@ -209,15 +209,12 @@ class NeuroTensorial(nn.Module):
     def encode(self, faces: Tensor) -> Factors:
         codes, places = self.read(faces)
         mask, background = self.surround(codes, places)
-        return Factors(
-            {
-                "identity": codes.identity,
-                "expression": codes.expression,
-                "pose": codes.pose,
-                "illumination": codes.illumination,
-            },
-            {"mask": mask, "background": background},
-        )
+        return Factors(_by_name(codes), {"mask": mask, "background": background})
+
+    def encode_codes(self, faces: Tensor) -> Factors:
+        """`encode` without mask and background."""
+        codes, _ = self.read(faces)
+        return Factors(_by_name(codes))
 
     def render(self, factors: Factors) -> Rendering:
         """Faces with all they are made of.
@@ -325,6 +322,15 @@ class NeuroTensorial(nn.Module):
 def as_matrix(pose: Tensor) -> Tensor:
     """Pose codes (N, 9) as matrices (N, 3, 3), filled row by row (Sec. 3.4)."""
     return pose.reshape(-1, 3, 3)
+
+
+def _by_name(codes: Codes) -> dict[FactorName, Tensor]:
+    return {
+        "identity": codes.identity,
+        "expression": codes.expression,
+        "pose": codes.pose,
+        "illumination": codes.illumination,
+    }
 
 
 def _rendering(lit: tuple[Tensor, Tensor, Tensor], mask: Tensor, background: Tensor) -> Rendering:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,12 @@ import torch
 from lightning import Callback, LightningModule
 
 from facefactor.data.records import FaceRecord
-from facefactor.data.samples import FacePairs
+from facefactor.data.samples import FacePairs, LabelledBatch
+from facefactor.errors import FaceFactorError
 from facefactor.methods.facecycle.recipe import PRESETS
 from facefactor.perception.frozen import Frozen
 from facefactor.stages import Stage
-from facefactor.training import monitor
+from facefactor.training import monitor, processes
 from facefactor.training.run import TrainingError, run_stages
 from facefactor.training.train import change_settings
 
@@ -45,6 +48,15 @@ class TinyStage(LightningModule):
             time.sleep(delay)
         noisy = faces + 0.1 * torch.randn_like(faces)
         difference = self.instrument(self.network(noisy)) - self.instrument(faces)
+        return difference.square().mean()
+
+
+class Calm(TinyStage):
+    """Nothing in its step is random."""
+
+    def training_step(self, pairs, batch_index):
+        faces = pairs.flatten(0, 1)
+        difference = self.instrument(self.network(faces)) - self.instrument(faces)
         return difference.square().mean()
 
 
@@ -146,6 +158,68 @@ def test_two_optimisers_take_all_steps_and_resume(tmp_path):
     assert starts == [4]  # saved every second step
     for name, weight in undisturbed.items():
         assert torch.equal(weight, resumed[name])
+
+
+SECOND = """
+import sys
+from pathlib import Path
+import torch
+from facefactor.training.processes import join_others
+from tests.unit.training import test_run
+join_others()
+for kind in (test_run.Calm, test_run.TwoPlayers):
+    torch.save(test_run.run(Path(sys.argv[1]), kind=kind), Path(sys.argv[1], kind.__name__))
+"""
+
+
+def test_two_processes_train_as_one_does_with_the_same_batches(tmp_path, monkeypatch):
+    """Gradients are averaged, whoever owns them: one optimiser, or two that take turns by hand."""
+    kinds = (Calm, TwoPlayers)
+    alone = [run(tmp_path / f"alone-{kind.__name__}", kind=kind) for kind in kinds]
+    places = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    for name, value in (places | {"RANK": "0"}).items():  # what torchrun says to the first
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "_PATIENCE", timedelta(minutes=3))
+    other = subprocess.Popen(
+        [sys.executable, "-c", SECOND, tmp_path],
+        env={**os.environ, "RANK": "1", "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    processes.join_others()
+    try:
+        shared = [run(tmp_path / f"shared-{kind.__name__}", kind=kind) for kind in kinds]
+        assert other.wait(60) == 0
+    finally:
+        other.kill()
+        torch.distributed.destroy_process_group()
+    for kind, one, first in zip(kinds, alone, shared, strict=True):
+        second, untrained = torch.load(tmp_path / kind.__name__), kind().network.state_dict()
+        for name, weight in one.items():
+            assert torch.equal(first[name], second[name])
+            assert not torch.allclose(weight, untrained[name], atol=1e-3)
+            torch.testing.assert_close(first[name], weight, rtol=1e-4, atol=1e-5)
+    assert not list(tmp_path.glob("progress*"))  # only the first writes
+
+
+def free_port():
+    with socket.socket() as connection:
+        connection.bind(("127.0.0.1", 0))
+        return connection.getsockname()[1]
+
+
+def test_each_process_has_its_share_of_the_same_batch(monkeypatch):
+    rows = torch.arange(6.0)
+    batches = [rows, LabelledBatch(rows, rows + 1, rows + 2, rows[:, None])]
+    shares = []
+    for number in range(2):
+        monkeypatch.setattr(processes, "place", lambda number=number: (number, 2))
+        share = processes.Share(batches)
+        shares.append((share[0], *share[1]))
+    assert isinstance(share[1], LabelledBatch)
+    for first, second, whole in zip(*shares, (rows, *batches[1]), strict=True):
+        assert torch.equal(torch.cat([first, second]), whole) and len(first) == 3
+    monkeypatch.setattr(processes, "place", lambda: (0, 4))
+    with pytest.raises(FaceFactorError, match="a batch of 6 is no even share for 4 processes"):
+        processes.Share(batches)[0]
 
 
 def test_sheets_are_numbered_by_the_steps_of_the_stage_not_of_the_process(tmp_path, monkeypatch):
