@@ -10,12 +10,10 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from facefactor.data.frame_sets import (
     ABOUT,
@@ -30,16 +28,15 @@ from facefactor.data.labels import csv_rows
 from facefactor.engines import cores, do_all
 from facefactor.errors import FaceFactorError
 from facefactor.files import WriteError, atomic_path
+from facefactor.following import Follower
 from facefactor.geometry.similarity import apply_affine
 from facefactor.images import Photo, face_to_photo, write_image
 from facefactor.outcomes import Outcome
 from facefactor.perception.align import CROPS, Placement, cut, place
 from facefactor.perception.mtcnn import DetectedFace
-from facefactor.photo_edits import face_detector
 from facefactor.streams import Progress
-from facefactor.videos import VideoError, frame_rate, read_frames
+from facefactor.videos import VideoError, read_timed_frames
 
-_SAME_PLACE = 0.1  # intersection over union, from which on a face is that of the frame before
 _WORTH_A_PROCESS = 4  # clips; starting one takes as long as cutting these
 
 
@@ -69,9 +66,9 @@ def prepare_clips(
 ) -> Outcome:
     """Write the frames of every clip into `output`, and their index (`data.frame_sets`).
 
-    The person of a clip is its largest face, and from then on the face where the last one was;
-    frames without it are left out. Called again it does the clips that are missing. A clip that
-    fails is a line of `failed.csv`, and is tried again when its folder is removed.
+    The person of a clip has its largest face at first, and is followed as `following.Follower`
+    does; frames without this face are left out. Called again it does the clips that are missing. A
+    clip that fails is a line of `failed.csv`, and is tried again when its folder is removed.
 
     Args:
         reader: how `folder` is laid out, a key of `data.frame_sets.CLIP_READERS`.
@@ -142,32 +139,14 @@ class _ClipCutter:
 
 def _followed(path: Path, rate: float) -> Iterator[tuple[int, float, Photo, DetectedFace]]:
     """Number, time in seconds, frame and face, `rate` times a second where the person is found."""
-    fps, taken = frame_rate(path), 0
-    last: DetectedFace | None = None
-    for number, photo in enumerate(read_frames(path)):
-        time_s = number / fps
+    follower, taken = Follower(), 0
+    for number, (photo, time_s) in enumerate(read_timed_frames(path)):
         if time_s * rate < taken - 1e-6:
             continue
         taken = math.floor(time_s * rate + 1e-6) + 1
-        face = _same_person(face_detector().detect(photo), last)
+        face = follower.find(photo)
         if face is not None:
-            last = face
             yield number, time_s, photo, face
-
-
-def _same_person(faces: Sequence[DetectedFace], last: DetectedFace | None) -> DetectedFace | None:
-    """The largest face, or the one that is where `last` was; rather nobody than another person."""
-    if not faces or last is None:
-        return faces[0] if faces else None
-    nearest = max(faces, key=lambda face: _overlap(face, last))
-    return nearest if _overlap(nearest, last) > _SAME_PLACE else None
-
-
-def _overlap(first: DetectedFace, second: DetectedFace) -> float:
-    """Intersection over union of the boxes."""
-    low, high = np.maximum(first.box[:2], second.box[:2]), np.minimum(first.box[2:], second.box[2:])
-    shared = float(np.prod(np.maximum(high - low, 0)))
-    return shared / (first.area + second.area - shared)
 
 
 def _cut(photo: Photo, face: DetectedFace, how: Cutting) -> tuple[Photo, Any]:

@@ -17,9 +17,7 @@ from facefactor.demo import portrait_paths
 from facefactor.errors import FaceFactorError
 from facefactor.images import read_photo
 from facefactor.perception.align import crop_points
-from facefactor.perception.mtcnn import DetectedFace
 from facefactor.photo_edits import face_detector
-from facefactor.preparing import _same_person
 from facefactor.videos import write_video
 
 CLIPS = ("id1/abc/00001.mp4", "id1/abc/00002.mp4", "id2/x-y/00001.mp4")
@@ -149,15 +147,3 @@ def test_a_tree_that_is_laid_out_otherwise_is_named(tmp_path, files, reason):
         (tmp_path / file).touch()
     with pytest.raises(DataError, match=reason):
         list_voxceleb(tmp_path)
-
-
-def face(left, right):
-    return DetectedFace((left, 0, right, 100), np.zeros((5, 2), np.float32), 1.0)
-
-
-def test_a_clip_stays_with_its_person():
-    small, large = face(200, 250), face(0, 100)
-    assert _same_person([large, small], None) is large
-    assert _same_person([large, small], face(205, 255)) is small
-    assert _same_person([large], face(205, 255)) is None
-    assert _same_person([], None) is None
