@@ -65,13 +65,14 @@ def reproduce(
         )
         for name in ([method] if method else PAPERS)
     ]
-    comparison = None
-    there = [] if method else [each.stem for each in packaged_weights() if each.stem in PAPERS]
-    if there and (file or set(folders) & set(COMPARED)):
-        comparison = compare_models(there, folders, file, seed, cache, fresh, progress)
     command = f"facefactor reproduce {method or '--all'}" + _asked(folders, morphable)
     title = f"{method}: the paper's figures and ours" if method else "Results"
-    report = report_of(title, command + " --model FILE" * len(models), found, comparison)
+    report = report_of(title, command + " --model FILE" * len(models), found)
+    there = [] if method else [each.stem for each in packaged_weights() if each.stem in PAPERS]
+    if there and (file or set(folders) & set(COMPARED)):
+        _written(report, output, page)  # comparing takes as long again
+        comparison = compare_models(there, folders, file, seed, cache, fresh, progress)
+        report = report_of(title, command, found, comparison)
     return _written(report, output, page)
 
 
