@@ -211,7 +211,9 @@ def test_what_a_factor_covers_goes_with_it(renderer):
 def test_strangers_are_those_that_training_leaves_out(renderer, monkeypatch):
     nobody = np.empty(0)
     known = TrainingFaces(nobody, [], nobody, nobody)
-    trained_on = normalized_samples(known, None, renderer, 4, seed=0, recipe=None).pairs.people
+    trained_on = normalized_samples(
+        known, None, renderer, 4, seed=0, recipe=None
+    ).pairs.anybody.people
     shown, render = [], renderer.render
 
     def watched(scenes):
