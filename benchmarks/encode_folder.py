@@ -33,6 +33,7 @@ from facecycle_step import Step, take_turns
 
 from facefactor import api
 from facefactor.demo import portrait_paths
+from facefactor.factors import encode_codes
 from facefactor.images import Photo, read_photo, write_image
 from facefactor.photo_edits import face_detector, read_faces
 
@@ -121,7 +122,7 @@ def report_floor(folder: Path, model: str, rounds: int) -> None:
         "read the JPEG": partial(read_photo, path),
         "find the faces": partial(face_detector().detect, photo),
         "cut one": partial(face.cut, network.spec),
-        "encode 32": partial(network.encode, squares),
+        "encode 32": partial(encode_codes, network, squares),
     }
     total = 0.0
     print(f"\n{'one photo, one thread':28} {'ms: median':>12}")
