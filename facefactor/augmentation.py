@@ -22,9 +22,9 @@ from facefactor.errors import FaceFactorError
 from facefactor.factors import FaceModel
 from facefactor.files import WriteError, atomic_path
 from facefactor.images import face_to_photo, photo_to_face, write_image
-from facefactor.outcomes import Outcome
+from facefactor.outcomes import Outcome, Progress
 from facefactor.photo_edits import face_detector
-from facefactor.streams import BATCH, Progress
+from facefactor.streams import BATCH
 
 CLASSES = "classes"  # the layout with a sub-folder for each class; any other is a key of READERS
 NEUTRAL = "neutral"

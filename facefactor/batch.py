@@ -29,11 +29,11 @@ from facefactor.face_expressions import (
 )
 from facefactor.factors import Factors, ModelSpec, encode_codes
 from facefactor.files import atomic_path
-from facefactor.outcomes import Outcome
+from facefactor.outcomes import Outcome, Progress
 from facefactor.parts import PartsError, begin_parts, files_hash, part_path, remove_parts
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.photo_edits import PhotoFace
-from facefactor.streams import BATCH, Progress, Row, read_rows, seen_faces
+from facefactor.streams import BATCH, Row, read_rows, seen_faces
 from facefactor.table_files import (
     ROWS_A_GROUP,
     Writer,

@@ -31,6 +31,7 @@ from facefactor.following import Reading, read_film
 from facefactor.geometry.meshes import Mesh, write_mesh
 from facefactor.geometry.morphable import MorphableModel, read_morphable
 from facefactor.geometry.rotations import nearest_rotation
+from facefactor.outcomes import Progress
 from facefactor.photo_edits import PhotoFace, encode_face
 from facefactor.reconstruction import (
     Skin,
@@ -40,8 +41,6 @@ from facefactor.reconstruction import (
     reconstruct_face,
 )
 from facefactor.smoothing import Neighbourhood, neighbourhoods
-
-Progress = Callable[[int, int | None], None]
 
 
 def clip_factors(

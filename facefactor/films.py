@@ -18,9 +18,9 @@ from facefactor.images import (
     write_gif,
     write_video_like,
 )
+from facefactor.outcomes import Progress
 from facefactor.photo_edits import PhotoFace
 from facefactor.smoothing import neighbourhoods
-from facefactor.streams import Progress
 
 Edit = Callable[[list[PhotoFace]], Photo]  # of faces of one photo, one or more -> a picture
 

@@ -6,7 +6,7 @@ after a cut, the whole frame is searched, and then faces must look like the pers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from facefactor.face_verification import read_threshold
 from facefactor.images import Photo, VideoError, read_timed_frames
+from facefactor.outcomes import Progress
 from facefactor.perception.mtcnn import DetectedFace
 from facefactor.perception.packaged import packaged_instrument
 from facefactor.perception.select import NoFaceError, select_faces
@@ -164,7 +165,7 @@ def read_film(
     clip: str | Path,
     which: str = "largest",
     reading: Reading | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[FilmFrame]:
     """The frames of a clip with one person's face, or with all faces, found anew in each.
 

@@ -31,10 +31,9 @@ from facefactor.files import WriteError, atomic_path
 from facefactor.following import Follower
 from facefactor.geometry.similarity import apply_affine
 from facefactor.images import Photo, face_to_photo, write_image
-from facefactor.outcomes import Outcome
+from facefactor.outcomes import Outcome, Progress
 from facefactor.perception.align import CROPS, Placement, cut, place
 from facefactor.perception.mtcnn import DetectedFace
-from facefactor.streams import Progress
 from facefactor.videos import VideoError, read_timed_frames
 
 _WORTH_A_PROCESS = 4  # clips; starting one takes as long as cutting these

@@ -16,13 +16,13 @@ import torch
 from facefactor.errors import FaceFactorError
 from facefactor.following import Reading, read_film
 from facefactor.images import IMAGE_SUFFIXES
+from facefactor.outcomes import Progress
 from facefactor.photo_edits import PhotoFace, read_faces
 from facefactor.videos import VIDEO_SUFFIXES
 
 BATCH = 32  # faces read by a network together
 
 Row = dict[str, Any]
-Progress = Callable[[int, int | None], None]
 Cut = TypeVar("Cut")  # what a network takes of a face
 
 

@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"abilities", "photo_edits", "sheets"},
     "smoothing": set(),
     "following": {"images", "perception", "photo_edits", "face_verification"},
-    "films": {"images", "photo_edits", "streams", "following", "smoothing"},
+    "films": {"images", "photo_edits", "following", "smoothing"},
     "clips": {"factors", "editing", "geometry"}
     | {"abilities", "photo_edits", "reconstruction", "following", "smoothing"},
     "face_normalising": {"factors", "editing", "images", "perception", "abilities", "photo_edits"}
@@ -68,7 +68,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "streams": {"factors", "images", "videos", "photo_edits", "following"},
     "engines": set(),
     "preparing": {"data", "geometry", "images", "videos", "perception"}
-    | {"engines", "following", "streams"},
+    | {"engines", "following"},
     "parts": set(),
     "table_files": set(),
     "batch": {"factors", "videos", "perception", "photo_edits", "streams", "face_expressions"}

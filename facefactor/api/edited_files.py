@@ -12,9 +12,8 @@ from facefactor.errors import FaceFactorError
 from facefactor.factors import FaceModel
 from facefactor.films import Edit, write_film
 from facefactor.images import write_image
-from facefactor.outcomes import Outcome
+from facefactor.outcomes import Outcome, Progress
 from facefactor.photo_edits import read_faces
-from facefactor.streams import Progress
 from facefactor.sweeps import FILM_SUFFIXES
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from facefactor.face_turning import Angles, pose_code, turned
 from facefactor.factors import FaceModel, FactorName, Factors
 from facefactor.following import Reading
 from facefactor.images import Photo
+from facefactor.outcomes import Progress
 from facefactor.photo_edits import Change, PhotoFace, edit_all, edit_face, encode_face, factor_for
-from facefactor.streams import Progress
 
 
 def neutral_face(model: FaceModel, face: PhotoFace, raw: bool = False) -> Photo:

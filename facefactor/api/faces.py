@@ -17,12 +17,12 @@ from facefactor.face_expressions import Expressions, cut_squares, expression_mod
 from facefactor.face_verification import Verification, verify_faces
 from facefactor.factors import FaceModel
 from facefactor.images import PhotoSource
-from facefactor.outcomes import Outcome
+from facefactor.outcomes import Outcome, Progress
 from facefactor.perception.landmarks import LandmarkNetwork
 from facefactor.perception.packaged import packaged_landmarks
 from facefactor.perception.state_dicts import InstrumentError
 from facefactor.photo_edits import PhotoFace, read_faces
-from facefactor.streams import Progress, Row, list_inputs
+from facefactor.streams import Row, list_inputs
 
 Backend = Literal["torch", "onnx"]
 

@@ -18,12 +18,11 @@ from facefactor.data.readers import READERS
 from facefactor.errors import FaceFactorError
 from facefactor.geometry.ict_facekit import convert_ict_facekit
 from facefactor.geometry.morphable import naming, read_morphable, write_morphable
-from facefactor.outcomes import Outcome
+from facefactor.outcomes import Outcome, Progress
 from facefactor.perception.align import CROPS
 from facefactor.perception.packaged import packaged_landmarks
 from facefactor.photo_edits import face_detector
 from facefactor.preparing import Cutting, prepare_clips
-from facefactor.streams import Progress
 
 
 def train(

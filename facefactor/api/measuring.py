@@ -8,6 +8,7 @@ from pathlib import Path
 from facefactor.api.named_values import named_values
 from facefactor.checkpoints import packaged_weights
 from facefactor.errors import FaceFactorError
+from facefactor.outcomes import Progress
 from facefactor.protocols import CACHE
 from facefactor.protocols.compare import COMPARED
 from facefactor.protocols.compare import compare as compare_models
@@ -15,7 +16,6 @@ from facefactor.protocols.published import PAPERS
 from facefactor.protocols.report import Report, report_of
 from facefactor.protocols.reproduce import check_readers
 from facefactor.protocols.reproduce import reproduce as reproduce_paper
-from facefactor.streams import Progress
 
 
 def reproduce(

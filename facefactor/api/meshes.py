@@ -17,10 +17,9 @@ from facefactor.clips import (
 from facefactor.errors import FaceFactorError
 from facefactor.following import Reading
 from facefactor.images import VIDEO_SUFFIXES, frame_rate
-from facefactor.outcomes import Outcome
+from facefactor.outcomes import Outcome, Progress
 from facefactor.photo_edits import read_faces
 from facefactor.reconstruction import KINDS, Skin, Surface, check_kind, has_mesh, reconstruct_face
-from facefactor.streams import Progress
 
 
 def reconstruct(

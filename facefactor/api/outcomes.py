@@ -8,8 +8,7 @@ from pathlib import Path
 
 from facefactor.errors import FaceFactorError
 from facefactor.following import Reading
-from facefactor.outcomes import Outcome
-from facefactor.streams import Progress
+from facefactor.outcomes import Outcome, Progress
 
 logger = logging.getLogger(__name__)
 

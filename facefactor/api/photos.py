@@ -27,7 +27,7 @@ from facefactor.demo import (
 from facefactor.face_normalising import normalise_faces, write_morph
 from facefactor.factors import FactorName
 from facefactor.images import Photo
-from facefactor.outcomes import Outcome
+from facefactor.outcomes import Outcome, Progress
 from facefactor.photo_edits import (
     PhotoFace,
     edit_all,
@@ -37,7 +37,7 @@ from facefactor.photo_edits import (
     read_faces,
 )
 from facefactor.sheets import interpolation_sheet
-from facefactor.streams import Progress, list_inputs
+from facefactor.streams import list_inputs
 from facefactor.sweeps import write_path
 
 logger = logging.getLogger(__name__)

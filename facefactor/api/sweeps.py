@@ -20,9 +20,9 @@ from facefactor.face_lighting import Light, light_code, lights_between, relit
 from facefactor.face_turning import Angles, pose_code, turned
 from facefactor.factors import FaceModel
 from facefactor.images import Photo
-from facefactor.outcomes import Outcome
+from facefactor.outcomes import Outcome, Progress
 from facefactor.photo_edits import Change, PhotoFace, read_faces
-from facefactor.streams import Progress, list_inputs
+from facefactor.streams import list_inputs
 from facefactor.sweeps import ChangeOf, edit_each, write_sweep
 
 

@@ -18,9 +18,8 @@ from facefactor.factors import FaceModel, FactorName, Factors
 from facefactor.films import Edit, write_with_times_of
 from facefactor.following import Reading
 from facefactor.images import write_image
-from facefactor.outcomes import Outcome
+from facefactor.outcomes import Outcome, Progress
 from facefactor.photo_edits import edit_all, encode_face, read_faces
-from facefactor.streams import Progress
 from facefactor.sweeps import FILM_SUFFIXES
 
 

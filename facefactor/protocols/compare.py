@@ -11,11 +11,12 @@ from facefactor.checkpoints import read_header, weights_file
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.tables import ResultTable
 from facefactor.factors import FactorName, ModelSpec
+from facefactor.outcomes import Progress
 from facefactor.protocols.kept import Kept, Run
 from facefactor.protocols.pages import Grid, Heading, Part, Text, number
 from facefactor.protocols.probed import PROBED
 from facefactor.protocols.redrawing import REDRAWN
-from facefactor.protocols.reproduce import Progress, Weights, check_readers, measure_all
+from facefactor.protocols.reproduce import Weights, check_readers, measure_all
 from facefactor.protocols.subject import CACHE, model_title
 from facefactor.protocols.wanted_edits import PHOTOGRAPHED
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +14,7 @@ from facefactor.checkpoints import packaged_weights, read_header, weights_file
 from facefactor.data.readers import READERS
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.tables import ResultTable, Score
+from facefactor.outcomes import Progress
 from facefactor.protocols.kept import Kept, Run, measure
 from facefactor.protocols.published import PAPERS, Answer, Extra, Row
 from facefactor.protocols.published.data_sets import DATA, MORPHABLE
@@ -22,7 +23,6 @@ from facefactor.protocols.subject import CACHE, model_title
 # Beyond this share of the paper's photos more or fewer, figures are not of the same thing.
 _OTHER_PHOTOS = 0.05
 
-Progress = Callable[[int, int | None], None]
 logger = logging.getLogger(__name__)
 
 
