@@ -22,8 +22,8 @@ from facefactor.images import Photo, VideoError, read_timed_frames
 from facefactor.outcomes import Progress
 from facefactor.perception.mtcnn import DetectedFace
 from facefactor.perception.packaged import packaged_instrument
-from facefactor.perception.select import NoFaceError, select_faces
-from facefactor.photo_edits import PhotoFace, embed_face, face_detector, read_faces
+from facefactor.perception.select import NoFaceError, reference_file, select_faces
+from facefactor.photo_edits import PhotoFace, embed_face, embed_largest, face_detector
 
 SAME_PLACE = 0.3  # intersection over union of a face and where it was
 _CUT = 20.0  # mean difference of two frames, of 255, that no face's motion makes
@@ -76,9 +76,8 @@ class Follower:
         self._last: DetectedFace | None = None  # in the shot that goes on
         self._thumbnail: NDArray[np.float32] | None = None
         self._unlooked = 0  # frames since the person was looked at
-        if which.startswith("like:") and which != "like:":
-            reference = read_faces(which.removeprefix("like:"))[0]
-            self._looks.append(embed_face(reference.photo, reference.found))
+        if (reference := reference_file(which)) is not None:
+            self._looks.append(embed_largest(reference))
 
     def find(self, frame: Photo) -> DetectedFace | None:
         """The person's face in the next frame; None if it is not seen.
@@ -200,7 +199,8 @@ def read_film(
         told.error = str(error)
         return
     if len(told.without_face) == told.frames:
-        like = f" like that in {which.removeprefix('like:')}" if which.startswith("like:") else ""
+        reference = reference_file(which)
+        like = "" if reference is None else f" like that in {reference}"
         raise NoFaceError(f"{clip}: no face{like} found in any of its {told.frames} frames")
 
 

@@ -16,7 +16,7 @@ from facefactor.perception.align import Placement, align, light_and_move, paste_
 from facefactor.perception.mtcnn import DetectedFace, FaceDetector
 from facefactor.perception.packaged import packaged_recogniser
 from facefactor.perception.recognition import embed
-from facefactor.perception.select import NoFaceError, select_faces
+from facefactor.perception.select import NoFaceError, reference_file, select_faces
 
 Change = Callable[[Factors], Factors]
 
@@ -61,20 +61,29 @@ def read_faces(source: PhotoSource, which: str = "largest") -> list[PhotoFace]:
     detector = face_detector()
     found = detector.detect_largest(photo) if which == "largest" else detector.detect(photo)
     similarity = None
-    if which.startswith("like:") and which != "like:":
-        similarity = _similarity_to(Path(which.removeprefix("like:")), photo)
+    if (reference := reference_file(which)) is not None:
+        similarity = _similarity_to(reference, photo)
     chosen = select_faces(found, which, similarity, name)
     return [PhotoFace(name, photo, face) for face in chosen]
 
 
 def _similarity_to(reference: Path, photo: Photo) -> Callable[[DetectedFace], float]:
     """Cosine between embeddings of a face of `photo` and the largest face of `reference`."""
-    when = reference.stat().st_mtime_ns if reference.is_file() else 0
-    wanted = _embedding_of_largest(reference, when)
+    wanted = embed_largest(reference)
     return lambda face: float(embed_face(photo, face) @ wanted)
 
 
-@lru_cache(maxsize=8)  # for each frame of a clip it would be looked for again
+def embed_largest(reference: Path) -> Tensor:
+    """How the largest face of a photo looks, (D,); see `embed_face`.
+
+    Raises:
+        NoFaceError, ImageError: it has none, or cannot be read.
+    """
+    when = reference.stat().st_mtime_ns if reference.is_file() else 0
+    return _embedding_of_largest(reference, when)
+
+
+@lru_cache(maxsize=8)  # for each photo of a folder it would be looked for again
 def _embedding_of_largest(reference: Path, when: int) -> Tensor:
     """Of the largest face of a file that was last changed at `when`."""
     face = read_faces(reference)[0]

@@ -67,8 +67,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "face_verification": {"images", "perception", "photo_edits"},
     "streams": {"factors", "images", "videos", "photo_edits", "following"},
     "engines": set(),
-    "preparing": {"data", "geometry", "images", "videos", "perception"}
-    | {"engines", "following"},
+    "preparing": {"data", "geometry", "images", "videos", "perception"} | {"engines", "following"},
     "parts": set(),
     "table_files": set(),
     "batch": {"factors", "videos", "perception", "photo_edits", "streams", "face_expressions"}

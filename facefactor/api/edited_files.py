@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from facefactor.api.outcomes import each_photo
+from facefactor.api.outcomes import each_photo, tell_gaps
 from facefactor.api.targets import is_video
 from facefactor.errors import FaceFactorError
 from facefactor.factors import FaceModel
@@ -15,8 +14,6 @@ from facefactor.images import write_image
 from facefactor.outcomes import Outcome, Progress
 from facefactor.photo_edits import read_faces
 from facefactor.sweeps import FILM_SUFFIXES
-
-logger = logging.getLogger(__name__)
 
 
 def edit_files(
@@ -61,8 +58,7 @@ def edit_film(
     early, if one did."""
     square = model.spec.image_size if raw else None
     reading = write_film(target, clip, edit, face, square, smooth, progress)
-    if (gaps := reading.gaps("they are black" if raw else "they stay as they are")) is not None:
-        logger.warning("%s: %s", clip, gaps)
+    tell_gaps(clip, reading.gaps("they are black" if raw else "they stay as they are"))
     return reading.error
 
 

@@ -41,6 +41,11 @@ def each_photo(
 
 def of_clip(clip: str, output: Path, reading: Reading) -> Outcome:
     """The clip is done, or as far as it goes; frames without a face are told."""
-    if (gaps := reading.gaps()) is not None:
-        logger.warning("%s: %s", clip, gaps)
+    tell_gaps(clip, reading.gaps())
     return Outcome((output,), {} if reading.error is None else {clip: reading.error})
+
+
+def tell_gaps(clip: str | Path, gaps: str | None) -> None:
+    """A warning where frames of a clip show no face, as `Reading.gaps` has it."""
+    if gaps is not None:
+        logger.warning("%s: %s", clip, gaps)

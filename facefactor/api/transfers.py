@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from facefactor import editing
@@ -83,14 +83,14 @@ def _onto_film(
     progress: Progress | None,
 ) -> Outcome:
     """The shorter of two videos ends the film."""
-    if not is_video(Path(source)):
+    reading = Reading()  # of a photo nothing is told
+    edit: Edit | Iterator[Edit]
+    if is_video(Path(source)):
+        edit = map(taking, clip_factors(model, source, reading, smooth=smooth))
+    else:
         edit = taking(encode_face(model, read_face(source)))
-        error = edit_film(Path(target), output, edit, model, face, raw, smooth, progress)
-        return Outcome((output,), {} if error is None else {target: error})
-    reading = Reading()
-    edits = map(taking, clip_factors(model, source, reading, smooth=smooth))
-    error = edit_film(Path(target), output, edits, model, face, raw, smooth, progress)
-    failed = {**of_clip(source, output, reading).failed}
+    error = edit_film(Path(target), output, edit, model, face, raw, smooth, progress)
+    failed = dict(of_clip(source, output, reading).failed)
     return Outcome((output,), failed if error is None else failed | {target: error})
 
 

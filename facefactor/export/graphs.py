@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.onnx.errors import OnnxExporterError
 
 from facefactor.checkpoints import hash_tensors
 from facefactor.demo import portrait_paths
@@ -120,6 +119,8 @@ def write_graph(
         target: the path that errors name.
     """
     onnx = required("onnx")
+    from torch.onnx.errors import OnnxExporterError  # slow, and most commands export nothing
+
     # Of torch's two exporters the older one: the newer needs two packages more and 9 s instead of
     # 0.3 s for a graph no faster, and writes the paths of this machine's source files into it.
     with warnings.catch_warnings(), torch.no_grad():

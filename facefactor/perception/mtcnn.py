@@ -101,15 +101,15 @@ class FaceDetector:
     def detect_largest(self, photo: Photo) -> list[DetectedFace]:
         """The largest face of an RGB photo (H, W, 3) uint8, and maybe others; [] if there is none.
 
-        Small faces are looked for only where there is no large one: a third of the time of
-        `detect`.
+        Small faces are looked for only where there is no large one: two thirds of the time of
+        `detect` on photos of 250 pixels.
         """
         halvings = _halve(photo)
         faces = self._look_closer(halvings, self._propose(halvings, _LEFT_OUT))
         surely_seen = _SURELY * self._smallest(halvings) / PYRAMID_FACTOR**_LEFT_OUT
         if faces and faces[0].area >= surely_seen**2:
             return faces
-        return self.detect(photo)
+        return self._look_closer(halvings, self._propose(halvings))
 
     @torch.inference_mode()
     def detect_near(
@@ -117,8 +117,8 @@ class FaceDetector:
     ) -> list[DetectedFace]:
         """Faces of about the place and size of `box` (left, top, right, bottom), the largest first.
 
-        R-Net and O-Net look there and a little around, P-Net at nothing: a tenth of the time of
-        `detect`.
+        R-Net and O-Net look there and a little around, P-Net at nothing: a fifth of the time of
+        `detect` on frames of 480 pixels.
         """
         squares = _squares(np.array([box], np.float32) + 0.5)
         side = squares[0, 2] - squares[0, 0]

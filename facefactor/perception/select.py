@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from facefactor.errors import FaceFactorError
 from facefactor.perception.mtcnn import DetectedFace
@@ -45,7 +46,7 @@ def select_faces(
         )
     if which == "all":
         return by_size
-    if similarity is not None and which.startswith("like:"):
+    if similarity is not None and reference_file(which) is not None:
         return [max(by_size, key=similarity)]
     if number >= len(by_size):
         raise NoFaceError(
@@ -55,11 +56,17 @@ def select_faces(
     return [by_size[number]]
 
 
+def reference_file(which: str) -> Path | None:
+    """FILE of "like:FILE", whose face is looked for; None for any other choice."""
+    file = which.removeprefix("like:")
+    return Path(file) if file not in ("", which) else None
+
+
 def _check(which: str, similarity: Similarity | None) -> int:
     """The number of the face asked for, 0 where it is not a number; ValueError if unreadable."""
     if which in ("largest", "all"):
         return 0
-    if which.startswith("like:") and which != "like:":
+    if reference_file(which) is not None:
         if similarity is None:
             raise FaceChoiceError(f"{which!r} needs a similarity to compare faces by")
         return 0

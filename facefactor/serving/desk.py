@@ -115,13 +115,10 @@ class Desk:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         # What runs at once shares the cores: twice as many threads as cores only get in their way.
+        # How many torch takes is said in each thread, for itself.
         each = max(1, torch.get_num_threads() // limits.at_once)
         self._threads = ThreadPoolExecutor(
-            limits.at_once,
-            thread_name_prefix="facefactor",
-            initializer=lambda: torch.set_num_threads(
-                each
-            ),  # it holds for the thread it is said in
+            limits.at_once, "facefactor", initializer=lambda: torch.set_num_threads(each)
         )
         self._lock = threading.Lock()
         self._taken = 0
