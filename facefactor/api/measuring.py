@@ -53,27 +53,18 @@ def reproduce(
     if method is None and models:
         raise FaceFactorError("weights are of one method; name it, or leave the weights out")
     found = [
-        reproduce_paper(
-            name,
-            folders,
-            models,
-            file,
-            seed,
-            cache,
-            fresh,
-            progress,
-        )
+        reproduce_paper(name, folders, models, file, seed, cache, fresh, progress)
         for name in ([method] if method else PAPERS)
     ]
     command = f"facefactor reproduce {method or '--all'}" + _asked(folders, morphable)
     title = f"{method}: the paper's figures and ours" if method else "Results"
-    report = report_of(title, command + " --model FILE" * len(models), found)
     there = [] if method else [each.stem for each in packaged_weights() if each.stem in PAPERS]
     if there and (file or set(folders) & set(COMPARED)):
-        _written(report, output, page)  # comparing takes as long again
+        early = f"{title}: the papers' tables; the methods side by side are still being measured"
+        _written(report_of(early, command, found), output, page)  # comparing takes as long again
         comparison = compare_models(there, folders, file, seed, cache, fresh, progress)
-        report = report_of(title, command, found, comparison)
-    return _written(report, output, page)
+        return _written(report_of(title, command, found, comparison), output, page)
+    return _written(report_of(title, command + " --model FILE" * len(models), found), output, page)
 
 
 def compare(

@@ -69,7 +69,7 @@ def tell(
     Raises:
         ValueError: shapes that do not fit, NaN, or fewer than two classes on either side.
     """
-    values, names = _checked(codes, labels), np.asarray(labels)
+    values, names = _checked(codes, labels), _numbered(labels)
     if test.shape != names.shape:
         raise ValueError(f"{len(names)} labels, but a split of {test.shape}")
     learnt = np.unique(names[~test])
@@ -116,7 +116,7 @@ def importances(
             class_weight="balanced",
             random_state=seed,
         )
-        columns.append(trees.fit(values, np.asarray(labels)).feature_importances_)
+        columns.append(trees.fit(values, _numbered(labels)).feature_importances_)
     return np.stack(columns, axis=1)
 
 
@@ -169,7 +169,7 @@ def mig(codes: ArrayLike | Tensor, factors: Mapping[str, Sequence[str]]) -> dict
                 f"a gap needs two numbers and two classes, got {values.shape[1]} and "
                 f"{len(set(labels))} of {name}"
             )
-        _, truth = np.unique(np.asarray(labels), return_inverse=True)
+        truth = _numbered(labels)
         told = np.sort([mutual_info_score(truth, _binned(column)) for column in values.T])
         gaps[name] = float((told[-1] - told[-2]) / mutual_info_score(truth, truth))
     return gaps
@@ -198,6 +198,12 @@ def _classifier(probe: Probe, seed: int) -> Any:
     if probe == "linear":
         return LogisticRegression(C=_PENALTY, class_weight="balanced", max_iter=300)
     return MLPClassifier((_HIDDEN,), alpha=_DECAY, max_iter=100, random_state=seed)
+
+
+def _numbered(labels: Sequence[str]) -> NDArray[np.int64]:
+    """Labels as numbers from 0, in their order: scikit-learn takes a name like "1027" for a number
+    when it weighs classes, and then misses the name."""
+    return np.unique(np.asarray(labels), return_inverse=True)[1]
 
 
 def _checked(codes: ArrayLike | Tensor, labels: Sequence[str]) -> NDArray[np.float64]:

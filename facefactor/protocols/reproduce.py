@@ -231,7 +231,8 @@ class _Plan:
         ]
 
     def _named(self, readers: Sequence[str]) -> tuple[tuple[str, Path], ...]:
-        return tuple((name, self.folders[name]) for name in readers if name in self.folders)
+        """In the user's order, so that rows of several data sets may share one run."""
+        return tuple((name, self.folders[name]) for name in self.folders if name in readers)
 
 
 def _find(answer: Answer, weights: Weights, kept: Kept) -> tuple[Answer, ResultTable, Score] | None:

@@ -219,14 +219,18 @@ def test_the_first_data_set_at_hand_answers(tmp_path, monkeypatch):
 
     def measure(run, seed, cache, fresh):
         asked.append((run.protocol, [name for name, _ in run.folders]))
-        scores = (Score("identity", 50.0, "%"),)
         protocol = "predictability of identity, linear SVM, 10 folds, random split"
-        return Kept((ResultTable(protocol, "x", scores, "neurotensorial", 9, 0),), (), 0.0)
+        tables = [
+            ResultTable(protocol, title, (Score("identity", value, "%"),), "neurotensorial", 9, 0)
+            for title, value in (("kdef, 5 classes", 10.0), ("celeba, held-out people", 50.0))
+        ]
+        return Kept(tuple(tables), (), 0.0)
 
     monkeypatch.setattr("facefactor.protocols.reproduce.measure", measure)
-    found = reproduce("neurotensorial", {"celeba": tmp_path}, cache=tmp_path)
+    folders = {"kdef": tmp_path, "celeba": tmp_path}
+    found = reproduce("neurotensorial", folders, cache=tmp_path)
     line = next(line for line in found.lines if line.row.value == 83.85)
-    assert asked == [("predictability", ["celeba"])]
+    assert asked == [("predictability", ["kdef", "celeba"]), ("codes-picture", ["kdef"])]
     assert line.ours == 50.0 and line.difference is None and "Multi-PIE" in line.note
 
 

@@ -85,6 +85,15 @@ def test_labels_that_nobody_learnt_are_left_out():
     assert (told.n, told.chance, told.accuracy) == (10, 0.5, 1.0)
 
 
+def test_names_may_be_numbers():
+    """People of CelebA are called "1027"; what they are called changes no figure."""
+    codes, called = one_hot("identity"), [name.split()[1] for name in FACTORS["identity"]]
+    for probe in PROBES:
+        assert tell(codes, called, TEST, probe) == tell(codes, FACTORS["identity"], TEST, probe)
+    numbered = importances(codes, {"identity": called})
+    assert (numbered == importances(codes, {"identity": FACTORS["identity"]})).all()
+
+
 def test_the_seed_decides():
     first, second = (
         tell(noise_of, FACTORS["expression"], TEST, "MLP", 5) for noise_of in [USELESS] * 2
