@@ -17,6 +17,7 @@ import cv2
 import torch
 
 from facefactor.errors import FaceFactorError
+from facefactor.memory import keep_freed_memory
 
 _BLOCKS = 1000  # of pieces, for Ray: what is done again where a process is lost is one of them
 
@@ -71,6 +72,7 @@ _work: Callable[[Any], Any]  # of this process, where it is a worker
 def _begin(work: Callable[[Any], Any]) -> None:
     """Several processes with several threads each would wait for one another."""
     global _work
+    keep_freed_memory()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     _work = work

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from facefactor.memory import keep_freed_memory
+
+keep_freed_memory()  # as every command does
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("FACEFACTOR_SHARED", REPOSITORY.parent / "shared"))
 

@@ -66,7 +66,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "face_expressions": {"factors", "images", "perception", "geometry", "photo_edits"},
     "face_verification": {"images", "perception", "photo_edits"},
     "streams": {"factors", "images", "videos", "photo_edits", "following"},
-    "engines": set(),
+    "memory": set(),
+    "engines": {"memory"},
     "preparing": {"data", "geometry", "images", "videos", "perception"} | {"engines", "following"},
     "parts": set(),
     "table_files": set(),
@@ -87,7 +88,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"}
     | {"clips", "films", "following", "face_normalising", "augmentation", "pose_axes"}
     | {"preparing"},
-    "cli": {"api", "server"},
+    "cli": {"api", "server", "memory"},
     "server": {"rest", "web", "serving"},
     "web": {"api", "serving"},
     "rest": {"api", "serving", "__init__"},

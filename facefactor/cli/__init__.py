@@ -23,6 +23,7 @@ from facefactor.cli.service import serve
 from facefactor.cli.sweeps import pose, relight
 from facefactor.cli.weights import doctor, export, models_app
 from facefactor.errors import FaceFactorError
+from facefactor.memory import keep_freed_memory
 
 VERBS: tuple[Callable[..., None], ...] = (  # in the order of the help
     demo,
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Taken out here so that it works after the verb too.
     words = [word for word in given if word != "--debug"]
+    keep_freed_memory()
     try:
         app(args=words, prog_name="facefactor")
     except FaceFactorError as error:

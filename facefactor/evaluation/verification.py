@@ -92,7 +92,9 @@ def cosine(left_codes: ArrayLike | Tensor, right_codes: ArrayLike | Tensor) -> T
 def best_threshold(similarity: Tensor, same: Tensor) -> Tensor:
     """The similarity, both inputs (P,), at and above which "same" is right most often."""
     candidates = torch.cat([similarity, similarity.new_tensor([torch.inf])])  # inf: never "same"
-    hits = ((similarity >= candidates[:, None]) == same).sum(dim=1)  # (P + 1,)
+    taken = same.sum() - torch.searchsorted(similarity[same].sort().values, candidates)
+    refused = torch.searchsorted(similarity[~same].sort().values, candidates)
+    hits = taken + refused  # (P + 1,) of those at and above, and of those below
     return candidates[hits.argmax()]
 
 
