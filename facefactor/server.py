@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from facefactor.errors import FaceFactorError
+from facefactor.memory import all_is_kept
 from facefactor.rest import service
 from facefactor.serving.desk import Desk, Limits, Shelf
 from facefactor.serving.gate import Gate
@@ -63,7 +64,8 @@ def serve(
         )
     desk = Desk(limits)
     with _stoppable(), listening, tempfile.TemporaryDirectory(prefix="facefactor-") as folder:
-        app = application(Shelf(models), desk, limits, Path(folder), token)
+        with all_is_kept():
+            app = application(Shelf(models), desk, limits, Path(folder), token)
         logger.info("%s", address(host, listening.getsockname()[1], token))
         try:
             settings = uvicorn.Config(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from facefactor.errors import FaceFactorError
+from facefactor.memory import all_is_kept
 
 
 def serve(
@@ -27,7 +28,8 @@ def serve(
 ) -> None:
     """A page and a REST service for photos, on this machine."""
     try:
-        from facefactor import server
+        with all_is_kept():
+            from facefactor import server
     except ModuleNotFoundError as error:
         raise FaceFactorError(
             f"serving needs {error.name}; run: pip install 'facefactor[web]'"

@@ -48,7 +48,7 @@ def fit_pixel_pca(faces: NDArray[np.uint8], size: int, seed: int = 0) -> PixelPC
 
 
 @torch.inference_mode()
-def encode_faces(encode: Encode, faces: NDArray[np.uint8], batch: int = 256) -> Tensor:
+def encode_faces(encode: Encode, faces: NDArray[np.uint8], batch: int = 32) -> Tensor:
     """The codes (N, D) of faces (N, S, S, C) uint8, a batch at a time."""
     return torch.cat(
         [
@@ -59,7 +59,7 @@ def encode_faces(encode: Encode, faces: NDArray[np.uint8], batch: int = 256) -> 
 
 
 def encode_untrained(
-    build: Callable[[], nn.Module], faces: NDArray[np.uint8], seed: int, batch: int = 256
+    build: Callable[[], nn.Module], faces: NDArray[np.uint8], seed: int, batch: int = 32
 ) -> Tensor:
     """The codes (N, D) of an encoder as `build` initialises it under a seed, in eval mode.
 

@@ -17,7 +17,7 @@ from facefactor.protocols.subject import Subject
 Normalise = Callable[[Tensor], Tensor]  # (N, 3, S, S) in [0, 1] -> the same of normalised faces
 
 _REMOVED: tuple[FactorName, ...] = ("expression", "pose")
-_BATCH = 64
+_BATCH = 32
 
 
 def normaliser(model: Any) -> Normalise:

@@ -29,7 +29,7 @@ from facefactor.protocols.subject import (
     suitable,
 )
 
-_BATCH = 64
+_BATCH = 32
 
 
 @torch.inference_mode()

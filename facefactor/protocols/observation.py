@@ -35,7 +35,7 @@ CROP, SIZE = LandmarkNetwork.crop, LandmarkNetwork.image_size
 
 _PACKAGED: InstrumentName = "recogniser"
 _CLASSIFIER = "ipdfer"
-_BATCH = 64
+_BATCH = 32
 
 logger = logging.getLogger(__name__)
 

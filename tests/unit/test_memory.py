@@ -1,11 +1,14 @@
 """What is freed is kept: on glibc the second tensor of a size has its pages already."""
 
+import gc
 import os
 import resource
 import subprocess
 import sys
 
 import pytest
+
+from facefactor.memory import all_is_kept
 
 COUNT_FAULTS = """
 import resource, sys
@@ -21,6 +24,17 @@ for _ in range(10):
     torch.ones(32, 1024, 1024)
 print(faults() - before)
 """
+
+
+def test_what_is_made_at_the_start_is_not_looked_through():
+    before = gc.get_freeze_count()
+    with all_is_kept():
+        assert not gc.isenabled()
+        made = [[] for _ in range(1000)]
+    try:
+        assert gc.isenabled() and gc.get_freeze_count() >= before + len(made)
+    finally:
+        gc.unfreeze()
 
 
 def count_faults(*arguments: str, **variables: str) -> int:
