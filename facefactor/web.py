@@ -187,7 +187,7 @@ class Page:
                     in_time()
                     yield photo
 
-            api.write_video(path, frames(), api.frame_rate(clip))
+            api.write_with_times_of(path, frames(), clip)  # and its sound
             return path
 
         return await self._run(work, seconds)

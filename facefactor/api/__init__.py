@@ -50,7 +50,8 @@ from facefactor.face_lighting import Light, light_from
 from facefactor.face_turning import Angles
 from facefactor.face_verification import MeasuredThreshold, Verification, verify_faces
 from facefactor.factors import FaceModel, FactorName
-from facefactor.images import Photo, frame_rate, write_video
+from facefactor.films import write_with_times_of
+from facefactor.images import Photo
 from facefactor.photo_edits import PhotoFace, encode_face, read_faces
 from facefactor.pose_axes import pose_axes
 from facefactor.reconstruction import Reconstruction, reconstruct_face
@@ -103,7 +104,6 @@ __all__ = [
     "export",
     "export_int8",
     "find_frontal_neutral",
-    "frame_rate",
     "frontalize_face",
     "interpolate",
     "light_from",
@@ -135,7 +135,7 @@ __all__ = [
     "verify",
     "verify_faces",
     "verify_models",
-    "write_video",
+    "write_with_times_of",
 ]
 
 

@@ -22,7 +22,8 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import sync_playwright
 
 from facefactor.demo import portrait_paths
-from facefactor.images import read_frames, read_photo, write_video
+from facefactor.images import read_photo, read_timed_frames
+from tests.made_clips import PITCH, heard, sounding_clip
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
@@ -205,7 +206,7 @@ def test_the_other_face_comes_from_a_second_photo(page, hopper, collins):
 
 def test_a_clip_makes_a_film(page, hopper, collins, tmp_path):
     face, clip = read_photo(collins), tmp_path / "clip.mp4"
-    write_video(clip, [np.roll(face, shift, axis=1) for shift in (0, 4, 8)], 10.0)
+    sounding_clip(clip, [np.roll(face, shift, axis=1) for shift in (0, 4, 8)], (0, 0.1, 0.3))
     give(page, hopper)
     choose(page, "facecycle", "expression of another face")
     page.set_input_files("#clip input[type=file]", clip)
@@ -215,8 +216,10 @@ def test_a_clip_makes_a_film(page, hopper, collins, tmp_path):
     film.wait_for()
     made = tmp_path / "film.mp4"
     made.write_bytes(page.request.get(film.get_attribute("src")).body())
-    frames = list(read_frames(made))
-    assert len(frames) == 3 and frames[0].shape == read_photo(hopper).shape
+    frames = list(read_timed_frames(made))
+    assert [round(seconds, 2) for _, seconds in frames] == [0, 0.1, 0.3]
+    assert frames[0][0].shape == read_photo(hopper).shape
+    assert heard(made)[1] == pytest.approx(PITCH, abs=5)
 
 
 @sizes
