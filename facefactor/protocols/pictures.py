@@ -142,6 +142,8 @@ def _one_photo_each(records: list[FaceRecord], seed: int) -> list[FaceRecord]:
 
 def check_draws(subject: Subject) -> None:
     """FaceFactorError unless the decoder was trained."""
-    weights = getattr(build_recipe(subject.header), "weights", None)
-    if not getattr(weights, "draw", True):
+    recipe = build_recipe(subject.header)
+    drawing: object = getattr(getattr(recipe, "weights", None), "draw", True)
+    encoders_alone: object = getattr(getattr(recipe, "contrast", None), "images", None)  # MoCo
+    if not drawing or encoders_alone:
         raise FaceFactorError(f"{subject.name} draws nothing: its decoder was never trained")

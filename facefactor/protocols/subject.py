@@ -32,6 +32,8 @@ Item = TypeVar("Item")
 
 # Presets that are a method of their own in its paper's tables.
 _TITLES = {
+    ("facecycle", "paper-moco"): "moco",
+    ("facecycle", "small-moco"): "moco",
     ("ipdfer", "paper-id"): "id-fer",
     ("ipdfer", "small-id"): "id-fer",
     ("ipdfer", "paper-baseline"): "baseline",

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import nn
 
 from facefactor.geometry.flow import FlowInverse, Padding
-from facefactor.methods.facecycle.losses import ExpressionWeights, IdentityWeights
+from facefactor.methods.facecycle.losses import Contrast, ExpressionWeights, IdentityWeights
 from facefactor.methods.facecycle.model import FaceCycle
 from facefactor.methods.facecycle.networks import (
     ExpressionDecoder,
@@ -60,6 +60,7 @@ class Recipe:
     drop_at: float  # share of a stage after which its learning rate falls to a tenth
     code_size: int = 256
     image_size: int = 64
+    contrast: Contrast = Contrast(images=0, keys=0)  # of the paper's baseline MoCo
 
 
 _PAPER = Recipe(
@@ -199,6 +200,19 @@ PRESETS: Mapping[str, Recipe] = {
         motion_images=0,
         mean_from="swap",
     ),
+    # encoders alone, trained by MoCo: the baseline of Tables 1 to 3
+    "paper-moco": replace(
+        _PAPER,
+        instrument="",
+        batch_size=128,
+        contrast=Contrast(images=40 * 2 * 299_085, keys=65_536),  # 40 epochs
+    ),
+    "small-moco": replace(
+        _SMALL,
+        instrument="",
+        batch_size=128,
+        contrast=Contrast(images=400_000, keys=4096),  # fewer than there are photos
+    ),
 }
 
 
@@ -243,14 +257,16 @@ def begin(recipe: Recipe, recogniser: Path | None = None) -> FaceCycle:
     return build(recipe, find_weights("vgg19") if recipe.stem == "vgg19" else None)
 
 
-def load_instrument(recipe: Recipe) -> nn.Module:
+def load_instrument(recipe: Recipe) -> nn.Module | None:
     """Faces -> feature maps, for the perceptual terms; InstrumentError where it is not at hand."""
-    return feature_network(recipe.instrument)
+    return feature_network(recipe.instrument) if recipe.instrument else None
 
 
-def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module) -> list[Stage]:
+def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module | None) -> list[Stage]:
     """The stages in order; one is built when it starts, because it freezes parts of `model`."""
     # Lightning takes seconds to import and editing does not need it
+    if recipe.contrast.images:
+        return [_contrast(recipe, model)]
     from facefactor.methods.facecycle.training import (
         ExpressionStage,
         IdentityStage,
@@ -258,6 +274,7 @@ def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module) -> list[Stag
         Schedule,
     )
 
+    assert instrument is not None
     seen = Frozen(instrument)
 
     def schedule(rate: float, betas: tuple[float, float], images: int, drop_at: float) -> Schedule:
@@ -284,3 +301,14 @@ def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module) -> list[Stag
         Stage("expression", expression, "pairs", recipe.expression_images, batch),
         Stage("identity", identity, "faces", recipe.identity_images, batch),
     ]
+
+
+def _contrast(recipe: Recipe, model: FaceCycle) -> Stage:
+    from facefactor.methods.facecycle.contrast import ContrastStage
+
+    images, batch = recipe.contrast.images, recipe.batch_size
+
+    def contrast() -> ContrastStage:
+        return ContrastStage(model, recipe.contrast, images // batch)
+
+    return Stage("contrast", contrast, "labelled", images, batch)

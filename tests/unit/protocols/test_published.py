@@ -26,7 +26,7 @@ def test_each_row_has_an_answer_or_a_reason() -> None:
     for method, row in ROWS:
         assert bool(row.answers) != bool(row.reason), (method, row)
         assert bool(row.answers) == bool(row.of), (method, row)
-        assert row.of.startswith((method, "id-fer", "baseline")) or not row.of
+        assert row.of.startswith((method, "id-fer", "baseline", "moco")) or not row.of
 
 
 def test_no_row_stands_there_twice() -> None:
