@@ -7,13 +7,15 @@ The folder is made here: 640x480 JPEGs, each with one of the two portraits that 
 and scikit-image somewhere in it, larger or smaller, darker or brighter. Each run is a process of
 its own, bound to as many cores as it has workers; its memory is that of it and its workers at their
 largest. Start-up is in the time. Processor time a photo tells what a run costs whatever else the
-machine does meanwhile. Below stands the floor: what the parts of the work take for one photo in one
-thread, each on what the one before it gave.
+machine does meanwhile. Below stand the floors: what the parts of the work take for one photo in one
+thread, each on what the one before it gave; and how much more work than one the machine lets two
+processes do that share nothing, for two cores may be two threads of one.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import resource
 import statistics
@@ -134,6 +136,29 @@ def report_floor(folder: Path, model: str, rounds: int) -> None:
     print(f"{'all':28} {total:12.2f}: at most {1e3 / total:.1f} photos/s a core")
 
 
+def report_scaling(path: Path, workers: int, seconds: float = 10.0) -> None:
+    """What processes that share nothing do at once, in units of what one does alone."""
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(workers) as pool:
+        pool.map(detect_for, [(path, 1.0)] * workers, chunksize=1)  # each has the detector now
+        alone = sum(pool.map(detect_for, [(path, seconds)]))
+        together = sum(pool.map(detect_for, [(path, seconds)] * workers, chunksize=1))
+    print(f"{workers} processes that only find faces: {together / alone:.2f} times the work of one")
+
+
+def detect_for(asked: tuple[Path, float]) -> int:
+    """How often the faces of a photo are found in so many seconds, in one thread."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    path, seconds = asked
+    photo, detector, done = read_photo(path), face_detector(), 0
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        detector.detect(photo)
+        done += 1
+    return done
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
@@ -161,6 +186,8 @@ def main() -> None:
                 flush=True,
             )
         report_floor(folder, args.model, args.rounds)
+        if (most := max(args.workers)) > 1:
+            report_scaling(sorted(folder.iterdir())[0], most)
 
 
 if __name__ == "__main__":
