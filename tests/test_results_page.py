@@ -5,7 +5,12 @@ reproduce --all ... --page docs/results.md`. A figure in a README or a card that
 
     65.42 %<!-- ours: expression probe, published recipe | rafdb | facecycle | accuracy -->
 
-(protocol, data set, model and metric as on the page), must be the page's.
+(protocol, data set, model and metric as on the page), must be the page's. A row of a table may be
+marked as a whole, `*` for what its columns differ in:
+
+    | these weights | 65.42 % | 61.10 % | <!-- row: expression probe | rafdb | facecycle | * -->
+
+Each of its decimal numbers must be one of those of the page, or the paper's.
 """
 
 from __future__ import annotations
@@ -31,6 +36,9 @@ MARKED = re.compile(
     r"\s*<!-- ours: (?P<key>[^>]*?) -->"
 )
 ANY_MARK = re.compile(r"<!-- ours:")
+ROW = re.compile(r"<!-- row: (?P<key>[^>]*?) -->")
+COMMENT = re.compile(r"<!--.*?-->")
+DECIMAL = re.compile(r"-?\d[\d,]*\.\d+")
 
 Figures = dict[tuple[str, ...], tuple[float | None, float | None]]
 
@@ -66,6 +74,32 @@ def wrong_figures(text: str, known: Figures) -> list[str]:
     return wrong
 
 
+def wrong_rows(text: str, known: Figures, papers: set[float]) -> list[str]:
+    """Numbers of marked rows that neither the page has where the mark says nor a paper."""
+    wrong = []
+    for line in text.splitlines():
+        for mark in ROW.finditer(line):
+            key = [part.strip() for part in mark["key"].split("|")]
+            there = [
+                value
+                for name, both in known.items()
+                if all(part in ("*", own) for part, own in zip(key, name, strict=True))
+                for value in both
+            ]
+            if not there:
+                wrong.append(f"{mark[0]}: not on the page")
+            for number in DECIMAL.findall(COMMENT.sub("", line)):
+                bare = number.replace(",", "")
+                if all(_shown(value, bare) != bare for value in (*there, *papers)):
+                    wrong.append(f"{number} of {mark[0]}: not among its figures")
+    return wrong
+
+
+def published(told: dict[str, Any]) -> set[float]:
+    """All figures of the papers."""
+    return {row["paper"] for paper in told.get("papers", []) for row in paper["rows"]}
+
+
 def _shown(value: float | None, like: str) -> str:
     """A value with as many decimals as the figure quoted."""
     return "" if value is None else f"{value:.{len(like.partition('.')[2])}f}"
@@ -81,7 +115,9 @@ def page() -> dict[str, Any]:
 
 @pytest.mark.parametrize("file", QUOTING, ids=lambda file: str(file.relative_to(ROOT)))
 def test_marked_figures_are_those_of_the_page(file: Path, page: dict[str, Any]) -> None:
-    assert wrong_figures(file.read_text(encoding="utf-8"), figures(page)) == []
+    text = file.read_text(encoding="utf-8")
+    assert wrong_figures(text, figures(page)) == []
+    assert wrong_rows(text, figures(page), published(page)) == []
 
 
 def test_the_page_is_of_the_packaged_weights(page: dict[str, Any]) -> None:
@@ -141,3 +177,20 @@ def test_right_figures_pass(text: str) -> None:
 def test_wrong_figures_are_told(text: str, reason: str | None) -> None:
     found = wrong_figures(text, figures(TOLD))
     assert found == [] if reason is None else reason in found[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("| all 3 | 65.42 ± 0.31 % | 71.01 % | <!-- row: probe | rafdb | facecycle | * -->", None),
+        ("| 65.4 | 2.29 | <!-- row: probe | * | facecycle | * -->", None),
+        ("| 65.41 % | <!-- row: probe | rafdb | facecycle | * -->", "65.41 of"),
+        ("| 65.42 % | 2.29 | <!-- row: probe | * | * | accuracy -->", "2.29 of"),
+        ("| 65.42 % | <!-- row: probe | lfw | facecycle | * -->", "not on the page"),
+    ],
+)
+def test_marked_rows(row: str, reason: str | None) -> None:
+    told = json.loads(json.dumps(TOLD))
+    told["papers"][0]["tables"][0]["scores"][0]["spread"] = 0.314
+    found = wrong_rows(row, figures(told), {71.01})
+    assert (found == []) if reason is None else reason in found[0]
