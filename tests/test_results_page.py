@@ -3,12 +3,12 @@
 The page, `docs/results.md` with its figures in `docs/results.json`, is written by `facefactor
 reproduce --all ... --page docs/results.md`. A figure in a README or a card that is marked, as in
 
-    65.42 %<!-- ours: expression probe, published recipe | rafdb | facecycle | accuracy -->
+    65.42 %<!-- ours: expression probe, published recipe :: rafdb :: facecycle :: accuracy -->
 
 (protocol, data set, model and metric as on the page), must be the page's. A row of a table may be
 marked as a whole, `*` for what its columns differ in:
 
-    | these weights | 65.42 % | 61.10 % | <!-- row: expression probe | rafdb | facecycle | * -->
+    | these weights | 65.42 % | 61.10 % | <!-- row: expression probe :: rafdb :: facecycle :: * -->
 
 Each of its decimal numbers must be one of those of the page, or the paper's.
 """
@@ -64,7 +64,7 @@ def wrong_figures(text: str, known: Figures) -> list[str]:
     if len(found) != len(ANY_MARK.findall(text)):
         wrong.append("a mark stands behind no number, or says nothing")
     for mark in found:
-        key = tuple(part.strip() for part in mark["key"].split("|"))
+        key = tuple(part.strip() for part in mark["key"].split("::"))
         if key not in known:
             wrong.append(f"{mark[0]}: not on the page")
             continue
@@ -79,7 +79,7 @@ def wrong_rows(text: str, known: Figures, papers: set[float]) -> list[str]:
     wrong = []
     for line in text.splitlines():
         for mark in ROW.finditer(line):
-            key = [part.strip() for part in mark["key"].split("|")]
+            key = [part.strip() for part in mark["key"].split("::")]
             there = [
                 value
                 for name, both in known.items()
@@ -116,6 +116,7 @@ def page() -> dict[str, Any]:
 @pytest.mark.parametrize("file", QUOTING, ids=lambda file: str(file.relative_to(ROOT)))
 def test_marked_figures_are_those_of_the_page(file: Path, page: dict[str, Any]) -> None:
     text = file.read_text(encoding="utf-8")
+    assert not [mark for mark in COMMENT.findall(text) if "|" in mark]  # it would end a cell
     assert wrong_figures(text, figures(page)) == []
     assert wrong_rows(text, figures(page), published(page)) == []
 
@@ -154,9 +155,9 @@ TOLD = {
     "text",
     [
         "no mark, 12.3 %",
-        "| 65.42 %<!-- ours: probe | rafdb | facecycle | accuracy --> | 71.01 % |",
-        "65.4 % <!-- ours: probe|rafdb|facecycle|accuracy -->",
-        "6,000 ± 2.29 <!-- ours: probe | rafdb | facecycle | pairs -->",
+        "| 65.42 %<!-- ours: probe :: rafdb :: facecycle :: accuracy --> | 71.01 % |",
+        "65.4 % <!-- ours: probe::rafdb::facecycle::accuracy -->",
+        "6,000 ± 2.29 <!-- ours: probe :: rafdb :: facecycle :: pairs -->",
     ],
 )
 def test_right_figures_pass(text: str) -> None:
@@ -166,12 +167,12 @@ def test_right_figures_pass(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("65.41 %<!-- ours: probe | rafdb | facecycle | accuracy -->", "the page has 65.4172"),
-        ("-65.42 %<!-- ours: probe | rafdb | facecycle | accuracy -->", "the page has"),
-        ("6000 ± 2.3 <!-- ours: probe | rafdb | facecycle | pairs -->", None),
-        ("6000 ± 2.4 <!-- ours: probe | rafdb | facecycle | pairs -->", "the page has 2.291"),
-        ("65.42 %<!-- ours: probe | rafdb | facecycle | recall -->", "not on the page"),
-        ("good<!-- ours: probe | rafdb | facecycle | accuracy -->", "behind no number"),
+        ("65.41 %<!-- ours: probe :: rafdb :: facecycle :: accuracy -->", "the page has 65.4172"),
+        ("-65.42 %<!-- ours: probe :: rafdb :: facecycle :: accuracy -->", "the page has"),
+        ("6000 ± 2.3 <!-- ours: probe :: rafdb :: facecycle :: pairs -->", None),
+        ("6000 ± 2.4 <!-- ours: probe :: rafdb :: facecycle :: pairs -->", "the page has 2.291"),
+        ("65.42 %<!-- ours: probe :: rafdb :: facecycle :: recall -->", "not on the page"),
+        ("good<!-- ours: probe :: rafdb :: facecycle :: accuracy -->", "behind no number"),
     ],
 )
 def test_wrong_figures_are_told(text: str, reason: str | None) -> None:
@@ -182,11 +183,14 @@ def test_wrong_figures_are_told(text: str, reason: str | None) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("| all 3 | 65.42 ± 0.31 % | 71.01 % | <!-- row: probe | rafdb | facecycle | * -->", None),
-        ("| 65.4 | 2.29 | <!-- row: probe | * | facecycle | * -->", None),
-        ("| 65.41 % | <!-- row: probe | rafdb | facecycle | * -->", "65.41 of"),
-        ("| 65.42 % | 2.29 | <!-- row: probe | * | * | accuracy -->", "2.29 of"),
-        ("| 65.42 % | <!-- row: probe | lfw | facecycle | * -->", "not on the page"),
+        (
+            "| all 3 | 65.42 ± 0.31 % | 71.01 % | <!-- row: probe :: rafdb :: facecycle :: * -->",
+            None,
+        ),
+        ("| 65.4 | 2.29 | <!-- row: probe :: * :: facecycle :: * -->", None),
+        ("| 65.41 % | <!-- row: probe :: rafdb :: facecycle :: * -->", "65.41 of"),
+        ("| 65.42 % | 2.29 | <!-- row: probe :: * :: * :: accuracy -->", "2.29 of"),
+        ("| 65.42 % | <!-- row: probe :: lfw :: facecycle :: * -->", "not on the page"),
     ],
 )
 def test_marked_rows(row: str, reason: str | None) -> None:

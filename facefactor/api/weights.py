@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,8 @@ def model_card(name: str) -> str:
     card = file.with_suffix(".md")
     if not card.is_file():
         raise CheckpointError(f"{name}: no card {card.name} beside its weights")
-    return card.read_text(encoding="utf-8")
+    # Comments tie its figures to the page of results; they are not for its readers.
+    return re.sub(r" *<!--.*?-->", "", card.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def verify_models() -> list[Check]:
