@@ -10,9 +10,9 @@ import torch
 
 from facefactor import checkpoints
 from facefactor.data.samples import LabelledBatch
-from facefactor.methods.facecycle.contrast import ContrastStage, view
-from facefactor.methods.facecycle.losses import Contrast, contrast_loss
+from facefactor.methods.facecycle.contrast import Contrast, contrast_loss, view
 from facefactor.methods.facecycle.recipe import PRESETS, build, stages
+from facefactor.methods.facecycle.training import ContrastStage
 from facefactor.protocols.subject import model_title
 from facefactor.training.train import train
 from tests.made_folders import write_celeba

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,32 +47,6 @@ class IdentityWeights:
     gram: float
     symmetry: float
     margin: float  # Eq. 17
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """MoCo's settings; the paper's baseline, which learns an encoder and nothing to draw with."""
-
-    images: int  # seen; 0: FaceCycle itself is trained
-    keys: int  # K, codes of earlier photos to be far from
-    momentum: float = 0.999  # m of Eq. 2
-    temperature: float = 0.07  # tau of Eq. 1
-    learning_rate: float = 0.015
-
-
-def contrast_loss(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """InfoNCE: cross-entropy of finding a query's own key among those of the queue (MoCo, Eq. 1).
-
-    Args:
-        queries, keys: (N, D) of unit length, a photo's two views in one row.
-        queue: (K, D) of unit length, codes of other photos.
-
-    Returns:
-        Scalar, >= 0; log(K + 1) where all are equally near.
-    """
-    own = (queries * keys).sum(dim=1, keepdim=True)
-    logits = torch.cat([own, queries @ queue.T], dim=1) / temperature
-    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.int64))
 
 
 def perceptual_loss(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:

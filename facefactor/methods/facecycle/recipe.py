@@ -10,7 +10,8 @@ from typing import Literal
 from torch import nn
 
 from facefactor.geometry.flow import FlowInverse, Padding
-from facefactor.methods.facecycle.losses import Contrast, ExpressionWeights, IdentityWeights
+from facefactor.methods.facecycle.contrast import Contrast
+from facefactor.methods.facecycle.losses import ExpressionWeights, IdentityWeights
 from facefactor.methods.facecycle.model import FaceCycle
 from facefactor.methods.facecycle.networks import (
     ExpressionDecoder,
@@ -304,7 +305,7 @@ def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module | None) -> li
 
 
 def _contrast(recipe: Recipe, model: FaceCycle) -> Stage:
-    from facefactor.methods.facecycle.contrast import ContrastStage
+    from facefactor.methods.facecycle.training import ContrastStage
 
     images, batch = recipe.contrast.images, recipe.batch_size
 

@@ -1,4 +1,5 @@
-"""The two stages of FaceCycle: first expression, then identity with expression frozen (Sec. 3.1).
+"""The two stages of FaceCycle: first expression, then identity with expression frozen (Sec. 3.1);
+and that of its baseline.
 
 Each stage is one optimiser on one sum of named terms. Weights of zero switch terms off: the
 published objective and the released code's are two settings of the same step (`recipe.py`).
@@ -7,7 +8,7 @@ published objective and the released code's are two settings of the same step (`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from lightning import LightningModule
@@ -24,6 +25,7 @@ from facefactor.geometry.flow import (
 from facefactor.losses.perceptual import gram_distance
 from facefactor.losses.reconstruction import ssim_loss
 from facefactor.losses.symmetry import symmetry_loss
+from facefactor.methods.facecycle.contrast import Contrast, contrast_loss, view
 from facefactor.methods.facecycle.losses import (
     ExpressionWeights,
     IdentityWeights,
@@ -36,10 +38,18 @@ from facefactor.methods.facecycle.model import FaceCycle
 from facefactor.nn.schedules import each_step, falling
 from facefactor.perception.frozen import Frozen
 
+if TYPE_CHECKING:
+    from facefactor.data.samples import LabelledBatch
+
 # Random motions of the equivariance term: nodes a side, deviation of a node in half image sides.
 # The first are shifts, turns and scales of the face, the second move its parts (2 px at 64).
 _MOTIONS = ((2, 0.06), (6, 0.07))
 _FLOW_SIZE = 16
+
+# MoCo's own training
+_SGD_MOMENTUM, _DECAY = 0.9, 1e-4
+_DROPS = (0.6, 0.8)  # shares of it after which the rate falls: 120 and 160 of 200 epochs
+_GROUPS = 4  # that a batch of keys is encoded in
 
 
 @dataclass(frozen=True)
@@ -322,3 +332,75 @@ class IdentityStage(FaceCycleStage):
         batch_mean = mean_faces.detach().mean(dim=0)
         keep = 0.99 if self.model.mean_face.any() else 0.0
         self.model.mean_face.lerp_(batch_mean, 1 - keep)
+
+
+class ContrastStage(LightningModule):
+    """MoCo, the paper's baseline: E_exp learns by contrast, E_id encodes keys and follows.
+
+    Labels are not looked at. Nothing else of the model learns. Equations are the MoCo paper's.
+
+    Args:
+        steps: length of the stage.
+    """
+
+    queue: Tensor
+    oldest: Tensor
+
+    def __init__(self, model: FaceCycle, contrast: Contrast, steps: int) -> None:
+        super().__init__()
+        self.model = model
+        self.contrast = contrast
+        self.steps = steps
+        model.requires_grad_(False)
+        model.expression_encoder.requires_grad_(True)
+        model.identity_encoder.load_state_dict(model.expression_encoder.state_dict())
+        self.register_buffer("queue", F.normalize(torch.randn(contrast.keys, model.code_size)))
+        self.register_buffer("oldest", torch.zeros((), dtype=torch.int64))  # its row in the queue
+
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]
+        optimizer = torch.optim.SGD(
+            self.model.expression_encoder.parameters(),
+            lr=self.contrast.learning_rate,
+            momentum=_SGD_MOMENTUM,
+            weight_decay=_DECAY,
+        )
+        drops = [max(1, int(share * self.steps)) for share in _DROPS]
+        return each_step(optimizer, falling(optimizer, drops))
+
+    def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
+        model, faces = self.model, batch.faces
+        queries = F.normalize(model.expression_encoder(model.to_images(view(faces))))
+        with torch.no_grad():
+            self._follow()
+            keys = F.normalize(self._encode_keys(model.to_images(view(faces))))
+        others = self.queue.clone()  # the queue changes before gradients come back
+        loss = contrast_loss(queries, keys, others, self.contrast.temperature)
+        nearest = (queries.detach() @ others.T).max(dim=1).values
+        told = (queries.detach() * keys).sum(dim=1) > nearest
+        self._enqueue(keys)
+        self.log("loss", loss.detach(), prog_bar=True)
+        self.log("told_apart", told.float().mean(), prog_bar=True)  # from all in the queue
+        return loss
+
+    def _follow(self) -> None:
+        """Eq. 2: theta_k <- m theta_k + (1 - m) theta_q."""
+        pairs = zip(
+            self.model.identity_encoder.parameters(),
+            self.model.expression_encoder.parameters(),
+            strict=True,
+        )
+        for key, query in pairs:
+            key.lerp_(query, 1 - self.contrast.momentum)
+
+    def _encode_keys(self, images: Tensor) -> Tensor:
+        """In groups of random faces: by the statistics of its batch, which batch normalisation
+        leaves in a code, a query must not find its key (Sec. 3.3)."""
+        order = torch.randperm(len(images), device=images.device)
+        groups = images[order].chunk(_GROUPS)
+        codes = torch.cat([self.model.identity_encoder(group) for group in groups])
+        return codes[order.argsort()]
+
+    def _enqueue(self, keys: Tensor) -> None:
+        rows = (self.oldest + torch.arange(len(keys), device=keys.device)) % len(self.queue)
+        self.queue[rows] = keys
+        self.oldest.copy_((self.oldest + len(keys)) % len(self.queue))
