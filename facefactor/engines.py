@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import cv2
 import torch
+from threadpoolctl import threadpool_limits
 
 from facefactor.errors import FaceFactorError
 from facefactor.memory import keep_freed_memory
@@ -75,6 +76,7 @@ def _begin(work: Callable[[Any], Any]) -> None:
     keep_freed_memory()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    threadpool_limits(1)  # of NumPy and scikit-learn
     _work = work
 
 

@@ -15,7 +15,7 @@ from facefactor.protocols.compare import compare as compare_models
 from facefactor.protocols.published import PAPERS
 from facefactor.protocols.report import Report, report_of
 from facefactor.protocols.reproduce import check_readers
-from facefactor.protocols.reproduce import reproduce as reproduce_paper
+from facefactor.protocols.reproduce import reproduce as reproduce_papers
 
 
 def reproduce(
@@ -29,6 +29,7 @@ def reproduce(
     fresh: bool = False,
     cache: Path = CACHE,
     progress: Progress | None = None,
+    workers: int | None = 1,
 ) -> Report:
     """The figures of a method's paper and ours beside them, a line for each published row.
 
@@ -43,6 +44,8 @@ def reproduce(
         output: folder for `results.json`, `results.md` and `results.html`, pictures inside.
         page: a Markdown file for the same without pictures; its figures lie beside it as .json.
         fresh: measure anew what is kept.
+        workers: processes that measure, each with one thread and up to 3 GB; None is as many as
+            there are cores. More than one need a script to have `if __name__ == "__main__"`.
 
     Raises:
         FaceFactorError: an unknown method or reader, or weights of another method.
@@ -52,17 +55,15 @@ def reproduce(
     file = Path(morphable) if morphable else None
     if method is None and models:
         raise FaceFactorError("weights are of one method; name it, or leave the weights out")
-    found = [
-        reproduce_paper(name, folders, models, file, seed, cache, fresh, progress)
-        for name in ([method] if method else PAPERS)
-    ]
+    methods = [method] if method else list(PAPERS)
+    found = reproduce_papers(methods, folders, models, file, seed, cache, fresh, progress, workers)
     command = f"facefactor reproduce {method or '--all'}" + _asked(folders, morphable)
     title = f"{method}: the paper's figures and ours" if method else "Results"
     there = [] if method else [each.stem for each in packaged_weights() if each.stem in PAPERS]
     if there and (file or set(folders) & set(COMPARED)):
         early = f"{title}: the papers' tables; the methods side by side are still being measured"
         _written(report_of(early, command, found), output, page)  # comparing takes as long again
-        comparison = compare_models(there, folders, file, seed, cache, fresh, progress)
+        comparison = compare_models(there, folders, file, seed, cache, fresh, progress, workers)
         return _written(report_of(title, command, found, comparison), output, page)
     return _written(report_of(title, command + " --model FILE" * len(models), found), output, page)
 
@@ -77,6 +78,7 @@ def compare(
     fresh: bool = False,
     cache: Path = CACHE,
     progress: Progress | None = None,
+    workers: int | None = 1,
 ) -> Report:
     """Models side by side on the same faces: which factor each code tells, beside chance and
     floors; what drawings keep; speed and size. Arguments as for `reproduce`.
@@ -86,7 +88,7 @@ def compare(
     """
     folders = {name: Path(folder) for name, folder in named_values(data).items()}
     file = Path(morphable) if morphable else None
-    found = compare_models(models, folders, file, seed, cache, fresh, progress)
+    found = compare_models(models, folders, file, seed, cache, fresh, progress, workers)
     command = f"facefactor compare {' '.join(models)}" + _asked(folders, morphable)
     return _written(report_of("Methods side by side", command, (), found), output, page)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facefactor.cli.arguments import named
+from facefactor.cli.arguments import Workers, named
 from facefactor.cli.screen import finish_report, progress_bar
 
 Data = Annotated[
@@ -100,6 +100,7 @@ def reproduce(
     page: Page = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     fresh: Fresh = False,
+    workers: Workers = None,
 ) -> None:
     """A paper's tables, row by row: its figures, ours, and what the rest needs."""
     from facefactor import api
@@ -117,6 +118,7 @@ def reproduce(
             seed=seed,
             fresh=fresh,
             progress=progress,
+            workers=workers,
         )
     finish_report(report, output, page)
 
@@ -131,6 +133,7 @@ def compare(
     page: Page = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     fresh: Fresh = False,
+    workers: Workers = None,
 ) -> None:
     """Models side by side: what each code tells of each factor, what drawings keep, speed."""
     from facefactor import api
@@ -145,5 +148,6 @@ def compare(
             seed=seed,
             fresh=fresh,
             progress=progress,
+            workers=workers,
         )
     finish_report(report, output, page)

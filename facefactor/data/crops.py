@@ -6,7 +6,9 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,7 +16,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from facefactor.data.records import DataError, FaceRecord
+from facefactor.data.found_points import FoundPoints
+from facefactor.data.records import DataError, FaceRecord, Points
 from facefactor.files import atomic_path
 from facefactor.images import Photo, face_to_photo, read_frames, read_photo
 from facefactor.perception.align import align, crop_points
@@ -56,16 +59,19 @@ def crop_faces(
         DataError: no records; a record without points and no `detect`; no face could be cut.
     """
     _check(records, detect is not None)
-    attempts = _cut_all(records, crop, size, detect, progress)
     if cache is None:
         rows: list[Photo] = []
+        attempts = _cut_all(records, crop, size, detect, None, progress)
         reasons = _keep(attempts, rows.append, records)
         return _cropped(np.stack(rows), records, reasons)
 
     key = _key(records, crop, size, detect is not None)
     pixels, index = cache / f"{key}.npy", cache / f"{key}.json"
     if not (pixels.is_file() and index.is_file()):
-        _write(pixels, index, records, size, attempts)
+        # Other crops and sizes of the same photos are cut without looking for faces again.
+        with FoundPoints(cache) if detect else nullcontext() as found:
+            attempts = _cut_all(records, crop, size, detect, found, progress)
+            _write(pixels, index, records, size, attempts)
     listed = json.loads(index.read_text(encoding="utf-8"))
     faces = np.load(pixels, mmap_mode="r", allow_pickle=False)
     return _cropped(faces, records, {int(i): reason for i, reason in listed["failures"].items()})
@@ -96,12 +102,13 @@ def _cut_all(
     crop: str,
     size: int,
     detect: Detect | None,
+    found: FoundPoints | None,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[Photo | str]:
     """For each record its face (S, S, 3), or why there is none."""
     for done, record in enumerate(records, start=1):
         try:
-            yield cut_face(record, crop, size, detect)
+            yield cut_face(record, crop, size, detect, found)
         except (ValueError, OSError) as error:  # ImageError is a ValueError
             yield str(error)
         if progress is not None:
@@ -152,24 +159,39 @@ def _write(
         temporary.write_text(json.dumps({"failures": reasons}), encoding="utf-8")
 
 
-def cut_face(record: FaceRecord, crop: str, size: int, detect: Detect | None) -> Photo:
+def cut_face(
+    record: FaceRecord,
+    crop: str,
+    size: int,
+    detect: Detect | None,
+    found: FoundPoints | None = None,
+) -> Photo:
     """The face (size, size, 3) of one record in a named crop.
 
     Args:
         detect: a face detector's `detect`; needed where the record has no points of its own.
+        found: what detectors found before, asked first and told what is new.
 
     Raises:
         ValueError, OSError: the photo cannot be read, or has no face; names the file.
     """
     photo = read_photo(record.path) if record.frame is None else _read_frame(record)
-    points: Any = record.points
+    points = record.points
     if points is None and detect is not None:
-        found = detect(photo)
-        if not found:
-            raise ValueError(f"{record.path}: no face found")
-        points = found[0].points
+        look = partial(_look, detect, photo)
+        points = look() if found is None else found.find(record, look)
+    if points is None:
+        raise ValueError(f"{record.path}: no face found")
     face, _ = align(photo, points, crop, size, stretch=record.stretch)
     return face_to_photo(face)[0]
+
+
+def _look(detect: Detect, photo: Photo) -> Points | None:
+    """The points of the largest face; None where there is none."""
+    faces = detect(photo)
+    if not faces:
+        return None
+    return tuple((float(x), float(y)) for x, y in faces[0].points)
 
 
 def _read_frame(record: FaceRecord) -> Photo:

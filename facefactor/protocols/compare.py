@@ -57,6 +57,7 @@ def compare(
     cache: Path = CACHE,
     fresh: bool = False,
     progress: Progress | None = None,
+    workers: int | None = 1,
 ) -> Comparison:
     """Measure every model by the same protocols on the same faces.
 
@@ -88,7 +89,7 @@ def compare(
     runs = [
         run for each in weights for run in _runs(each.model, specs[each.model], folders, morphable)
     ]
-    kept, failed = measure_all(runs, seed, cache, fresh, progress)
+    kept, failed = measure_all(runs, seed, cache, fresh, progress, workers)
     return Comparison(tuple(weights), specs, kept, failed)
 
 

@@ -90,7 +90,6 @@ def measure(run: Run, seed: int, cache: Path, fresh: bool = False) -> Kept:
         _put(temporary, home)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    logger.info("%s: %.0f s", run, seconds)
     kept = _read(home)
     if kept is None:
         raise WriteError(f"{home}: what was just written cannot be read; check the disk")

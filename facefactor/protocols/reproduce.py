@@ -7,11 +7,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from facefactor.checkpoints import packaged_weights, read_header, weights_file
 from facefactor.data.readers import READERS
+from facefactor.engines import do_all
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.tables import ResultTable, Score
 from facefactor.outcomes import Progress
@@ -98,7 +100,7 @@ class Reproduction:
 
 
 def reproduce(
-    method: str,
+    methods: Sequence[str],
     folders: Mapping[str, Path],
     models: Sequence[str] = (),
     morphable: Path | None = None,
@@ -106,52 +108,85 @@ def reproduce(
     cache: Path = CACHE,
     fresh: bool = False,
     progress: Progress | None = None,
-) -> Reproduction:
-    """Every row of a paper that the data sets named can answer, and what the others need.
+    workers: int | None = 1,
+) -> list[Reproduction]:
+    """Every row of the papers that the data sets named can answer, and what the others need.
 
     Protocols do the measuring; what they gave once is kept in `cache`/results, so that a call that
     was cut off goes on.
 
     Args:
-        method: a key of `PAPERS`.
+        methods: keys of `PAPERS`.
         folders: reader -> folder.
-        models: weights of the method or of its variants; several of one variant are taken for runs
-            that differ in the seed of training. None: those that come with the package.
+        models: weights of the one method or of its variants; several of one variant are taken for
+            runs that differ in the seed of training. None: those that come with the package.
         fresh: measure anew what is kept.
         progress: called with (runs done, runs).
+        workers: see `measure_all`.
 
     Raises:
         FaceFactorError: an unknown method or reader, or weights of another method.
     """
-    if method not in PAPERS:
-        raise FaceFactorError(f"no paper of {method!r}; there are {', '.join(PAPERS)}")
     check_readers(folders)
-    weights = [_weights(model, method) for model in models or _packaged(method)]
-    plan = _Plan(method, weights, folders, morphable, seed)
-    runs, failed = measure_all(plan.runs(), seed, cache, fresh, progress)
-    paper = PAPERS[method]
-    lines = tuple(plan.line(row, runs, failed) for row in paper.rows)
-    return Reproduction(method, paper.title, tuple(weights), lines, runs, failed)
+    plans = []
+    for method in methods:
+        if method not in PAPERS:
+            raise FaceFactorError(f"no paper of {method!r}; there are {', '.join(PAPERS)}")
+        weights = [_weights(model, method) for model in models or _packaged(method)]
+        plans.append(_Plan(method, weights, folders, morphable, seed))
+    wanted = list(dict.fromkeys(run for plan in plans for run in plan.runs()))
+    kept, failed = measure_all(wanted, seed, cache, fresh, progress, workers)
+    return [plan.reproduction(kept, failed) for plan in plans]
 
 
 def measure_all(
-    runs: Sequence[Run], seed: int, cache: Path, fresh: bool, progress: Progress | None
+    runs: Sequence[Run],
+    seed: int,
+    cache: Path,
+    fresh: bool = False,
+    progress: Progress | None = None,
+    workers: int | None = 1,
 ) -> tuple[dict[Run, Kept], dict[Run, str]]:
-    """What each run gave, and why others gave nothing: one that fails does not end the rest."""
+    """What each run gave, and why others gave nothing: one that fails does not end the rest.
+
+    Args:
+        workers: see `engines.do_all`; each takes up to 3 GB. Speed is measured when all else is
+            done, here and alone.
+    """
     kept: dict[Run, Kept] = {}
     failed: dict[Run, str] = {}
-    for done, run in enumerate(runs):
+    measured = _Measured(seed, cache, fresh)
+    alone = [run for run in runs if run.protocol == "speed"]
+    together = [run for run in runs if run not in alone]
+    if progress is not None:
+        progress(0, len(runs))
+    for run, outcome in chain(do_all(measured, together, workers), map(measured, alone)):
+        if isinstance(outcome, Kept):
+            kept[run] = outcome
+        else:
+            failed[run] = outcome
+        done = len(kept) + len(failed)
+        told = f"{outcome.seconds:.0f} s" if isinstance(outcome, Kept) else outcome
+        logger.info("%d of %d, %s: %s", done, len(runs), run, told)
         if progress is not None:
             progress(done, len(runs))
-        logger.info("%d of %d: %s", done + 1, len(runs), run)
+    # In the order asked for: processes end in any other.
+    return {r: kept[r] for r in runs if r in kept}, {r: failed[r] for r in runs if r in failed}
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Called with a run: the run, and what it gave or why it gave nothing. Goes to processes."""
+
+    seed: int
+    cache: Path
+    fresh: bool
+
+    def __call__(self, run: Run) -> tuple[Run, Kept | str]:
         try:
-            kept[run] = measure(run, seed, cache, fresh)
+            return run, measure(run, self.seed, self.cache, self.fresh)
         except (FaceFactorError, ValueError) as error:  # evaluation tells of too few faces so
-            logger.warning("%s: %s", run, error)
-            failed[run] = str(error)
-    if progress is not None:
-        progress(len(runs), len(runs))
-    return kept, failed
+            return run, str(error)
 
 
 def check_readers(folders: Mapping[str, Path]) -> None:
@@ -184,6 +219,14 @@ class _Plan:
             run for extra in paper.extras for each in mine for run in self._more(each, extra)
         ]
         return list(dict.fromkeys(wanted))
+
+    def reproduction(self, kept: Mapping[Run, Kept], failed: Mapping[Run, str]) -> Reproduction:
+        """The paper's rows, of what was measured for them or for others too."""
+        own, paper = self.runs(), PAPERS[self.method]
+        kept = {run: kept[run] for run in own if run in kept}
+        failed = {run: failed[run] for run in own if run in failed}
+        lines = tuple(self.line(row, kept, failed) for row in paper.rows)
+        return Reproduction(self.method, paper.title, tuple(self.weights), lines, kept, failed)
 
     def line(self, row: Row, runs: Mapping[Run, Kept], failed: Mapping[Run, str]) -> Line:
         """What the runs say to a row."""
