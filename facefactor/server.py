@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import logging
 import os
@@ -13,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -105,11 +107,33 @@ def application(
     """
     # gradio reads these when it is imported and whenever it keeps a file
     os.environ |= {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
-    from facefactor.web import mounted
+    with _no_stubs():
+        from facefactor.web import mounted
 
     app = mounted(service(shelf, desk, limits), shelf, desk, limits, folder)
     app.add_middleware(Gate, limits=limits, token=token)  # the last comes first
     return app
+
+
+@contextmanager
+def _no_stubs() -> Iterator[None]:
+    """In the block gradio writes no type stubs of its classes.
+
+    Whenever it is imported it reads its own source and writes stubs beside it, which takes longer
+    than all the rest of it; it leaves out classes whose file Python cannot tell.
+    """
+    getfile = inspect.getfile
+
+    def of_others(object: Any) -> str:
+        if str(getattr(object, "__module__", "")).startswith("gradio."):
+            raise OSError("gradio's own")
+        return getfile(object)
+
+    inspect.getfile = of_others
+    try:
+        yield
+    finally:
+        inspect.getfile = getfile
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -74,7 +74,8 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "batch": {"factors", "videos", "perception", "photo_edits", "streams", "face_expressions"}
     | {"engines", "parts", "table_files"},
     "protocols": {"factors", "editing", "images", "perception", "data", "geometry"}
-    | {"methods", "checkpoints", "evaluation", "abilities", "face_verification", "neutralising"},
+    | {"methods", "checkpoints", "evaluation", "abilities", "face_verification", "neutralising"}
+    | {"engines"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}
     | {"face_lighting", "face_normalising", "face_turning", "reconstruction"},
     "doctor": {"checkpoints", "perception", "images"},

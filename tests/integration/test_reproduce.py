@@ -13,9 +13,9 @@ from facefactor.errors import FaceFactorError
 from facefactor.evaluation.tables import ResultTable, Score
 from facefactor.methods.ipdfer.recipe import PRESETS, build
 from facefactor.protocols import kept
-from facefactor.protocols.kept import Kept
+from facefactor.protocols.kept import Kept, Run
 from facefactor.protocols.published import PAPERS, Answer, Row
-from facefactor.protocols.reproduce import Weights, _find, _line, reproduce
+from facefactor.protocols.reproduce import Weights, _find, _line, measure_all, reproduce
 from tests.made_folders import write_rafdb
 
 
@@ -228,10 +228,34 @@ def test_the_first_data_set_at_hand_answers(tmp_path, monkeypatch):
 
     monkeypatch.setattr("facefactor.protocols.reproduce.measure", measure)
     folders = {"kdef": tmp_path, "celeba": tmp_path}
-    found = reproduce("neurotensorial", folders, cache=tmp_path)
+    (found,) = reproduce(["neurotensorial"], folders, cache=tmp_path)
     line = next(line for line in found.lines if line.row.value == 83.85)
     assert asked == [("predictability", ["kdef", "celeba"]), ("codes-picture", ["kdef"])]
     assert line.ours == 50.0 and line.difference is None and "Multi-PIE" in line.note
+
+
+def test_processes_give_the_same_and_speed_is_measured_last_and_here(rafdb, tmp_path):
+    model = save(tmp_path / "one")
+    folders = (("rafdb", rafdb),)
+    runs = [
+        Run(model, "speed"),
+        Run(model, "leakage", folders),
+        Run(model, "verification", folders),  # fails: it wants pairs
+        Run(model, "recognition", folders),
+    ]
+    steps = []
+    kept, failed = measure_all(
+        runs, 0, tmp_path / "two", progress=lambda *at: steps.append(at), workers=2
+    )
+    assert [run.protocol for run in kept] == ["speed", "leakage", "recognition"]
+    assert [run.protocol for run in failed] == ["verification"]
+    assert steps == [(done, 4) for done in range(5)]
+    alone, _ = measure_all(runs, 0, tmp_path / "one", workers=1)
+    for run in runs[1:]:
+        if run in kept:
+            assert kept[run].tables == alone[run].tables
+    threads = f"{torch.get_num_threads()} threads"
+    assert all(threads in found[runs[0]].tables[0].dataset for found in (kept, alone))
 
 
 def test_all_methods_on_one_page(tmp_path):

@@ -43,7 +43,7 @@ def run(*arguments):
 
 def test_reproducing_one_paper(asked, capsys):
     line = "reproduce ipdfer -d rafdb=R -d ferplus=F -m a.safetensors -m b.safetensors --seed 2"
-    assert run(*line.split(), "--morphable", "i.npz", "-o", "out", "--fresh") == 0
+    assert run(*line.split(), "--morphable", "i.npz", "-o", "out", "--fresh", "--workers", "3") == 0
     ((name, given, named),) = asked
     assert (name, given) == ("reproduce", ("ipdfer", ["rafdb=R", "ferplus=F"]))
     assert named == {
@@ -53,6 +53,7 @@ def test_reproducing_one_paper(asked, capsys):
         "page": None,
         "seed": 2,
         "fresh": True,
+        "workers": 3,
     }
     printed = capsys.readouterr()
     assert printed.out == "the page\n\n"
@@ -70,7 +71,7 @@ def test_comparing(asked):
     assert run("compare", "facecycle", "my/model.safetensors", "-d", "celeba=C") == 0
     name, given, named = asked[0]
     assert (name, given) == ("compare", (["facecycle", "my/model.safetensors"], ["celeba=C"]))
-    assert named["morphable"] is None and named["fresh"] is False
+    assert named["morphable"] is None and named["fresh"] is False and named["workers"] is None
 
 
 @pytest.mark.parametrize(

@@ -433,3 +433,22 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["serve"])
     assert ended.value.code == 1 and "facefactor[web]" in capsys.readouterr().err
+
+
+def test_gradio_is_imported_without_looking_through_its_own_source(monkeypatch):
+    """Where gradio asks Python for the files of its classes no more, the service starts slowly."""
+    import gradio.component_meta as made_by
+    from gradio.components import Textbox
+
+    looked = []
+    monkeypatch.setattr(
+        made_by, "extract_class_source_code", lambda *_: looked.append(1) or ("", 1)
+    )
+    monkeypatch.setattr(made_by, "create_pyi", lambda *_: "")
+    with server._no_stubs():
+        assert inspect.getfile(Shelf).endswith("desk.py")
+        made_by.create_or_modify_pyi(Textbox, "Textbox", [])
+    assert looked == []
+    with pytest.raises(ValueError, match="class source code"):
+        made_by.create_or_modify_pyi(Textbox, "Textbox", [])
+    assert looked == [1]
