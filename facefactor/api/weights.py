@@ -18,6 +18,7 @@ from facefactor.export import Agreement, Graph, Parity, calibration_faces, expor
 from facefactor.export import export_int8 as write_int8
 from facefactor.face_expressions import expression_model, tells_expressions
 from facefactor.factors import FaceModel, FactorName
+from facefactor.nn.inference import quicken
 from facefactor.perception.packaged import INSTRUMENTS, packaged_instrument
 from facefactor.streams import list_inputs
 
@@ -25,12 +26,15 @@ logger = logging.getLogger(__name__)
 
 
 def load(model: str | Path) -> FaceModel:
-    """A model by the name of packaged weights ("facecycle"), or from a weights file.
+    """A model by the name of packaged weights ("facecycle"), or from a weights file, for use.
+
+    Batch normalisations are folded into the convolutions before them, so it is not to be trained
+    on; `facefactor train --from` goes on from a file, `checkpoints.build_model` gives its layers.
 
     Raises:
         CheckpointError: no such weights, or the file is damaged or of another kind.
     """
-    built: Any = checkpoints.build_model(weights_file(model))
+    built: Any = quicken(checkpoints.build_model(weights_file(model)))
     return built
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import Tensor
@@ -77,8 +76,11 @@ def predictability(
         learnt = names[~test]
         if len(set(learnt)) < 2:
             raise ValueError(f"fold {number} leaves only {str(learnt[0])!r} to learn from")
-        classifier = make_pipeline(StandardScaler(), SVC(kernel="linear", C=_PENALTY))
-        said[test] = classifier.fit(values[~test], learnt).predict(values[test])
+        scaler = StandardScaler().fit(values[~test])
+        known, asked = scaler.transform(values[~test]), scaler.transform(values[test])
+        # Products of all with all at once: LIBSVM's linear kernel takes three times as long.
+        classifier = SVC(kernel="precomputed", C=_PENALTY).fit(known @ known.T, learnt)
+        said[test] = classifier.predict(asked @ known.T)
         hits.append((said[test] == names[test]).mean())
     return Predictability(
         accuracy=float(np.mean(hits)),

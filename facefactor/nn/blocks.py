@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,6 +34,8 @@ class NormalisedBlock(nn.Module):
     Args:
         stride: 2 halves the map (an odd side is rounded up).
     """
+
+    norm_after: ClassVar = {"first": "first_norm", "second": "second_norm"}  # for `quicken`
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()

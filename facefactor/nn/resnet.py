@@ -5,6 +5,8 @@ Deng et al., "ArcFace", CVPR 2019, Sec. 3.1; IPD-FER starts its three encoders f
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 _WIDTHS = (64, 128, 256, 512)
@@ -18,6 +20,8 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.
 
 class IRBlock(nn.Module):
     """BN, 3x3, BN, PReLU, 3x3 with the stride, BN; added to the input, nothing after the sum."""
+
+    norm_after: ClassVar = {"conv1": "bn2", "conv2": "bn3"}  # for `quicken`
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -46,6 +50,7 @@ class IResNet18(nn.Module):
 
     crop = "arcface"
     image_size = 112
+    norm_after: ClassVar = {"conv1": "bn1"}  # for `quicken`
 
     def __init__(self, code_size: int = 512) -> None:
         super().__init__()

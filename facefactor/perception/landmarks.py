@@ -30,6 +30,7 @@ class LandmarkNetwork(nn.Module):
 
     crop = "arcface"
     image_size = 112
+    channels_last = True  # for `nn.inference.quicken`
     cells: Tensor  # (2, 196)
 
     def __init__(self, width: int = 16) -> None:

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from facefactor.nn.inference import quicken
 from facefactor.perception.landmarks import LandmarkNetwork, load_landmark_network
 from facefactor.perception.recognition import Recogniser, load_recogniser
 from facefactor.perception.state_dicts import InstrumentError
@@ -46,7 +47,7 @@ def packaged_recogniser() -> Recogniser:
 @cache  # asked for once a face by those who go through faces one by one
 def _read_landmarks(path: Path) -> LandmarkNetwork:
     try:
-        return load_landmark_network(path)
+        return quicken(load_landmark_network(path))
     except InstrumentError as error:
         raise _unreadable(path, error) from error
 
@@ -54,7 +55,7 @@ def _read_landmarks(path: Path) -> LandmarkNetwork:
 @cache
 def _read_recogniser(path: Path) -> Recogniser:
     try:
-        return load_recogniser(path)
+        return quicken(load_recogniser(path))
     except InstrumentError as error:
         raise _unreadable(path, error) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,7 +38,7 @@ class _HalvingConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if not x.requires_grad:
             return super().forward(x)
-        whole = nn.functional.conv2d(x, self.weight, None, 1, self.padding, groups=self.groups)
+        whole = nn.functional.conv2d(x, self.weight, self.bias, 1, self.padding, groups=self.groups)
         return whole[:, :, ::2, ::2]
 
 
@@ -59,6 +60,8 @@ class _InvertedResidual(nn.Module):
 
 
 class _DepthwiseSeparable(nn.Module):
+    norm_after: ClassVar = {"depthwise": "bn1", "pointwise": "bn2"}  # for `quicken`
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.depthwise, self.bn1 = _conv_norm(channels, channels, 3, 1, channels)
@@ -81,6 +84,7 @@ class MobileFaceNet(nn.Module):
 
     crop = "arcface"
     image_size = 112
+    channels_last = True  # for `nn.inference.quicken`
 
     def __init__(self, code_size: int = 128, width: float = 1.0) -> None:
         super().__init__()

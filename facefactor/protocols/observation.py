@@ -16,6 +16,7 @@ from facefactor.evaluation.normalization import Observations, pair_cosines
 from facefactor.evaluation.verification import threshold_at
 from facefactor.face_verification import read_threshold
 from facefactor.geometry.similarity import similarity_transform
+from facefactor.nn.inference import quicken
 from facefactor.perception.align import CROPS
 from facefactor.perception.head_pose import head_pose
 from facefactor.perception.instruments import find_weights
@@ -84,7 +85,7 @@ def load_instruments() -> Instruments:
     Raises:
         InstrumentError, CheckpointError: a packaged one is not there or not readable.
     """
-    classifier = checkpoints.build_model(checkpoints.weights_file(_CLASSIFIER))
+    classifier = quicken(checkpoints.build_model(checkpoints.weights_file(_CLASSIFIER)))
     return Instruments(load_recognisers(), classifier, packaged_landmarks())
 
 
@@ -100,7 +101,7 @@ def load_recognisers() -> dict[str, Recogniser]:
     except InstrumentError as error:
         logger.warning("only the packaged recogniser is asked who a face is: %s", error)
     else:
-        recognisers["mobilefacenet"] = load_mobilefacenet(independent)
+        recognisers["mobilefacenet"] = quicken(load_mobilefacenet(independent))
     return recognisers
 
 

@@ -24,6 +24,7 @@ from facefactor.evaluation.tables import ResultTable
 from facefactor.factors import FactorName, encode_codes
 from facefactor.images import Photo
 from facefactor.methods import METHODS
+from facefactor.nn.inference import quicken
 
 CACHE = Path(".cache") / "faces"
 FLOOR_FACES = 6000  # enough for 256 components; more only takes longer
@@ -60,7 +61,7 @@ class Subject:
 
     def __init__(self, path: Path, cache: Path, morphable: Path | None = None) -> None:
         self.header = checkpoints.read_header(path)
-        self.model: Any = checkpoints.build_model(path)
+        self.model: Any = quicken(checkpoints.build_model(path))
         self.name = model_title(self.header)
         self.trained_on = _trained_on(path)
         self.cache = cache
@@ -92,7 +93,7 @@ class Subject:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             recipe = checkpoints.build_recipe(self.header)
-            return METHODS[self.header.method].build(recipe).eval()
+            return quicken(METHODS[self.header.method].build(recipe).eval())
 
 
 def cut_faces(records: Sequence[FaceRecord], crop: str, size: int, cache: Path) -> CroppedFaces:

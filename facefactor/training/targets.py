@@ -24,6 +24,7 @@ from facefactor.data.records import DataError
 from facefactor.data.samples import Mixed, NormalizedBatch
 from facefactor.data.synthetic import FaceRenderer
 from facefactor.factors import ModelSpec
+from facefactor.nn.inference import quicken
 from facefactor.perception.packaged import packaged_landmarks
 from facefactor.stages import Stage
 from facefactor.training.run import TrainingError
@@ -64,7 +65,7 @@ def check_normalized(
 
 def packaged_judges() -> Judges:
     """The networks that come with the package: landmarks, and the expressions of IPD-FER."""
-    expressions: Any = checkpoints.build_model(checkpoints.weights_file("ipdfer"))
+    expressions: Any = quicken(checkpoints.build_model(checkpoints.weights_file("ipdfer")))
     return Judges(packaged_landmarks(), expressions)
 
 

@@ -74,6 +74,8 @@ class ResidualEncoder(nn.Module):
     normalisation before the tanh, which otherwise saturates or hardly differs between images.
     """
 
+    channels_last = True  # for `nn.inference.quicken`
+
     def __init__(self, width: int, code_size: int) -> None:
         super().__init__()
         w, w4 = width, 4 * width

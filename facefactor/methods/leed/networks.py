@@ -50,6 +50,8 @@ class ResidualEncoder(nn.Module):
         channels: of the maps of side 64, 32, 16 and 8.
     """
 
+    channels_last = True  # for `nn.inference.quicken`
+
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         first = channels[0]

@@ -43,6 +43,8 @@ class Encoder(nn.Module):
     5x5 convolution, pooling by 2, threshold, once for each of `channels`; then one linear layer.
     """
 
+    channels_last = True  # for `nn.inference.quicken`
+
     def __init__(self, channels: Sequence[int], code_size: int, image_size: int) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
