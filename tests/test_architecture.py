@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     "data": {"factors", "images", "videos", "perception", "geometry"},
     "checkpoints": {"factors", "methods"},
     "training": {
+        "nn",
         "geometry",
         "editing",
         "neutralising",
@@ -75,7 +76,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"engines", "parts", "table_files"},
     "protocols": {"factors", "editing", "images", "perception", "data", "geometry"}
     | {"methods", "checkpoints", "evaluation", "abilities", "face_verification", "neutralising"}
-    | {"engines"},
+    | {"engines", "nn"},
     "demo": {"factors", "editing", "images", "perception", "photo_edits", "sheets"}
     | {"face_lighting", "face_normalising", "face_turning", "reconstruction"},
     "doctor": {"checkpoints", "perception", "images"},
@@ -88,7 +89,7 @@ ALLOWED: dict[str, set[str]] = {  # part -> the parts it may import besides itse
     | {"export", "streams", "face_expressions", "face_verification"}
     | {"abilities", "face_lighting", "face_turning", "reconstruction", "sweeps"}
     | {"clips", "films", "following", "face_normalising", "augmentation", "pose_axes"}
-    | {"preparing"},
+    | {"preparing", "nn"},
     "cli": {"api", "server", "memory"},
     "server": {"rest", "web", "serving", "memory"},
     "web": {"api", "serving"},

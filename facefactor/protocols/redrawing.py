@@ -107,9 +107,8 @@ def speed(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
         decode = _milliseconds(lambda codes=codes: model.decode(codes)) / count
         scores.append(Score(f"encode a face, {count} at once", encode, "ms"))
         scores.append(Score(f"draw a face, {count} at once", decode, "ms"))
-    weights = sum(weight.numel() for weight in model.parameters())
-    scores.append(Score("parameters", weights / 1e6, "million"))
-    scores.append(Score("weights as float16", _megabytes(model), "MB"))
+    scores.append(Score("parameters", subject.parameters / 1e6, "million"))
+    scores.append(Score("weights as float16", 2 * subject.stored_numbers / 1e6, "MB"))
     table = ResultTable(
         protocol="speed and size",
         dataset=f"random pictures of {spec.image_size} pixels, {torch.get_num_threads()} threads",
@@ -215,11 +214,6 @@ def _same(found: Embeddings, photos: Embeddings, label: str) -> list[Score]:
         spread = float(alike.std(correction=0))
         scores.append(Score(f"likeness by {name}, {label}", float(alike.mean()), "", spread=spread))
     return scores
-
-
-def _megabytes(model: torch.nn.Module) -> float:
-    """Of the weights as the package stores them, two bytes each."""
-    return sum(2 * tensor.numel() for tensor in model.state_dict().values()) / 1e6
 
 
 def _milliseconds(call: Any) -> float:

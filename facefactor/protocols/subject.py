@@ -56,12 +56,15 @@ class Subject:
     `name` is that of the method, or of the row its preset has in the paper's tables ("id-fer",
     "baseline"); `trained_on` the data sets (readers) that a run's folder names beside its weights,
     empty where it is not known; `morphable` the file of a morphable model, for protocols that need
-    one.
+    one; `parameters` and `stored_numbers` count those of the weights as they are trained and kept.
     """
 
     def __init__(self, path: Path, cache: Path, morphable: Path | None = None) -> None:
         self.header = checkpoints.read_header(path)
-        self.model: Any = quicken(checkpoints.build_model(path))
+        built = checkpoints.build_model(path)
+        self.parameters = sum(weight.numel() for weight in built.parameters())
+        self.stored_numbers = sum(tensor.numel() for tensor in built.state_dict().values())
+        self.model: Any = quicken(built)
         self.name = model_title(self.header)
         self.trained_on = _trained_on(path)
         self.cache = cache

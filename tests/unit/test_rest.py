@@ -134,7 +134,9 @@ def test_encode_gives_the_codes_of_the_model(asked, shelf, photos, sent):
     codes = api.encode_face(shelf["facecycle"], face).codes
     assert told["model"] == "facecycle" and set(seen["codes"]) == set(codes)
     for name, code in codes.items():
-        np.testing.assert_allclose(seen["codes"][name], code.flatten().numpy(), rtol=1e-5)
+        np.testing.assert_allclose(
+            seen["codes"][name], code.flatten().numpy(), rtol=1e-4, atol=1e-6
+        )
     assert list(seen["box"].values()) == pytest.approx(face.found.box)
 
 
