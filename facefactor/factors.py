@@ -90,3 +90,14 @@ def encode_codes(model: Any, faces: Tensor) -> Factors:
     """
     shorter = getattr(model, "encode_codes", model.encode)
     return shorter(faces)
+
+
+def encode_code(model: Any, faces: Tensor, name: FactorName) -> Tensor:
+    """The code of factor `name` as `model.encode` gives it.
+
+    Models of which each factor has an encoder of its own have a way around the others, a method of
+    this name.
+    """
+    alone = getattr(model, "encode_code", None)
+    code: Tensor = encode_codes(model, faces)[name] if alone is None else alone(faces, name)
+    return code

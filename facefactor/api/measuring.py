@@ -10,12 +10,10 @@ from facefactor.checkpoints import packaged_weights
 from facefactor.errors import FaceFactorError
 from facefactor.outcomes import Progress
 from facefactor.protocols import CACHE
-from facefactor.protocols.compare import COMPARED
-from facefactor.protocols.compare import compare as compare_models
+from facefactor.protocols.compare import COMPARED, plan_comparison
 from facefactor.protocols.published import PAPERS
 from facefactor.protocols.report import Report, report_of
-from facefactor.protocols.reproduce import check_readers
-from facefactor.protocols.reproduce import reproduce as reproduce_papers
+from facefactor.protocols.reproduce import check_readers, measure_all, plan_papers
 
 
 def reproduce(
@@ -55,17 +53,20 @@ def reproduce(
     file = Path(morphable) if morphable else None
     if method is None and models:
         raise FaceFactorError("weights are of one method; name it, or leave the weights out")
-    methods = [method] if method else list(PAPERS)
-    found = reproduce_papers(methods, folders, models, file, seed, cache, fresh, progress, workers)
-    command = f"facefactor reproduce {method or '--all'}" + _asked(folders, morphable)
-    title = f"{method}: the paper's figures and ours" if method else "Results"
+    papers = plan_papers([method] if method else list(PAPERS), folders, models, file, seed)
     there = [] if method else [each.stem for each in packaged_weights() if each.stem in PAPERS]
+    runs = [run for each in papers for run in each.runs()]
+    beside = None
     if there and (file or set(folders) & set(COMPARED)):
-        early = f"{title}: the papers' tables; the methods side by side are still being measured"
-        _written(report_of(early, command, found), output, page)  # comparing takes as long again
-        comparison = compare_models(there, folders, file, seed, cache, fresh, progress, workers)
-        return _written(report_of(title, command, found, comparison), output, page)
-    return _written(report_of(title, command + " --model FILE" * len(models), found), output, page)
+        beside = plan_comparison(there, folders, file)
+        runs += beside.runs()  # it wants some of what papers do, so all is measured in one go
+    kept, failed = measure_all(list(dict.fromkeys(runs)), seed, cache, fresh, progress, workers)
+    command = f"facefactor reproduce {method or '--all'}" + _asked(folders, morphable)
+    command += " --model FILE" * len(models)
+    title = f"{method}: the paper's figures and ours" if method else "Results"
+    found = [each.reproduction(kept, failed) for each in papers]
+    comparison = beside.comparison(kept, failed) if beside else None
+    return _written(report_of(title, command, found, comparison), output, page)
 
 
 def compare(
@@ -88,7 +89,9 @@ def compare(
     """
     folders = {name: Path(folder) for name, folder in named_values(data).items()}
     file = Path(morphable) if morphable else None
-    found = compare_models(models, folders, file, seed, cache, fresh, progress, workers)
+    plan = plan_comparison(models, folders, file)
+    kept, failed = measure_all(plan.runs(), seed, cache, fresh, progress, workers)
+    found = plan.comparison(kept, failed)
     command = f"facefactor compare {' '.join(models)}" + _asked(folders, morphable)
     return _written(report_of("Methods side by side", command, (), found), output, page)
 

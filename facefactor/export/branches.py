@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from facefactor.abilities import normalising_model
 from facefactor.export.runtime import ExportError
 from facefactor.face_expressions import tells_expressions
-from facefactor.factors import FaceModel, FactorName, Factors, encode_codes
+from facefactor.factors import FaceModel, FactorName, Factors, encode_code, encode_codes
 from facefactor.neutralising import neutral_faces
 
 Graph = Literal["expression", "encode", "codes", "decode", "neutral", "normalize"]
@@ -62,7 +62,7 @@ def _expression(model: Any) -> Branch:
             model, ["probabilities"], lambda faces: (model.expression_probabilities(faces),)
         )
     if "expression" in model.spec.factors:
-        return Branch(model, ["codes"], lambda faces: (encode_codes(model, faces)["expression"],))
+        return Branch(model, ["codes"], lambda faces: (encode_code(model, faces, "expression"),))
     raise ExportError(
         f"{model.spec.name} has no expression branch; what can be exported are the expression "
         "probabilities of ipdfer and the expression codes of models that have some"

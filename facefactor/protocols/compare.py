@@ -11,13 +11,12 @@ from facefactor.checkpoints import read_header, weights_file
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.tables import ResultTable
 from facefactor.factors import FactorName, ModelSpec
-from facefactor.outcomes import Progress
 from facefactor.protocols.kept import Kept, Run
 from facefactor.protocols.pages import Grid, Heading, Part, Text, number
 from facefactor.protocols.probed import PROBED
 from facefactor.protocols.redrawing import REDRAWN
-from facefactor.protocols.reproduce import Weights, check_readers, measure_all
-from facefactor.protocols.subject import CACHE, model_title
+from facefactor.protocols.reproduce import Weights, check_readers
+from facefactor.protocols.subject import model_title
 from facefactor.protocols.wanted_edits import PHOTOGRAPHED
 
 _NEUTRALS = ("celeba", "lfw")
@@ -49,22 +48,39 @@ class Comparison:
         }
 
 
-def compare(
-    models: Sequence[str],
-    folders: Mapping[str, Path],
-    morphable: Path | None = None,
-    seed: int = 0,
-    cache: Path = CACHE,
-    fresh: bool = False,
-    progress: Progress | None = None,
-    workers: int | None = 1,
-) -> Comparison:
-    """Measure every model by the same protocols on the same faces.
+@dataclass(frozen=True)
+class ComparisonPlan:
+    """What is to be measured of several weights files."""
+
+    weights: tuple[Weights, ...]
+    specs: Mapping[str, ModelSpec]
+    folders: Mapping[str, Path]
+    morphable: Path | None
+
+    def runs(self) -> list[Run]:
+        return [
+            run
+            for model, spec in self.specs.items()
+            for run in _runs(model, spec, self.folders, self.morphable)
+        ]
+
+    def comparison(self, kept: Mapping[Run, Kept], failed: Mapping[Run, str]) -> Comparison:
+        """Of what was measured for it or for others too."""
+        own = self.runs()
+        kept = {run: kept[run] for run in own if run in kept}
+        return Comparison(
+            self.weights, self.specs, kept, {run: failed[run] for run in own if run in failed}
+        )
+
+
+def plan_comparison(
+    models: Sequence[str], folders: Mapping[str, Path], morphable: Path | None = None
+) -> ComparisonPlan:
+    """Every model by the same protocols on the same faces.
 
     Probes of codes, DCI and MIG on `PROBED` data sets and on rendered faces; drawings on `REDRAWN`
     ones; expressions given to others on `PHOTOGRAPHED` ones, judged by networks that edit nothing;
-    neutral faces on CelebA and LFW; identity codes on LFW's pairs; speed and size. What was
-    measured once is kept, as for `reproduce`.
+    neutral faces on CelebA and LFW; identity codes on LFW's pairs; speed and size.
 
     Args:
         models: names of packaged weights, or files.
@@ -86,11 +102,7 @@ def compare(
         header = read_header(weights_file(model))
         weights.append(Weights(model, model_title(header), header.sha256))
         specs[model] = header.spec
-    runs = [
-        run for each in weights for run in _runs(each.model, specs[each.model], folders, morphable)
-    ]
-    kept, failed = measure_all(runs, seed, cache, fresh, progress, workers)
-    return Comparison(tuple(weights), specs, kept, failed)
+    return ComparisonPlan(tuple(weights), specs, folders, morphable)
 
 
 def _runs(

@@ -25,8 +25,8 @@ from facefactor.evaluation.disentanglement import (
 from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
 from facefactor.evaluation.pictures import matrix_picture
 from facefactor.evaluation.tables import ResultTable, Score
-from facefactor.factors import FactorName, encode_codes
-from facefactor.protocols.labelled import code_sizes
+from facefactor.factors import FactorName
+from facefactor.protocols.labelled import all_codes
 from facefactor.protocols.probed import PROBED, ProbedFaces, photographed_faces, rendered_faces
 from facefactor.protocols.subject import Findings, Subject, suitable
 
@@ -91,19 +91,12 @@ def holders(subject: Subject, attribute: FactorName) -> list[str]:
 
 def _codes(subject: Subject, faces: NDArray[np.uint8], seed: int) -> dict[str, Tensor]:
     """Name -> (N, D): of each factor, of all, and of all by the model untrained."""
-    sizes = code_sizes(subject)
-
-    def together(model: torch.nn.Module) -> Tensor:
-        def encode(part: Tensor) -> Tensor:
-            factors = encode_codes(model, part)
-            return torch.cat([factors[name].flatten(1) for name in sizes], dim=1)
-
-        return encode_faces(encode, faces)
-
-    whole = together(subject.model)
-    parts = torch.split(whole, list(sizes.values()), dim=1)
-    codes: dict[str, Tensor] = dict(zip(map(str, sizes), parts, strict=True))
-    return codes | {ALL: whole, UNTRAINED: together(subject.untrained(seed))}
+    codes = all_codes(subject.model, faces)
+    untrained = all_codes(subject.untrained(seed), faces)
+    return {str(name): code for name, code in codes.items()} | {
+        ALL: torch.cat(list(codes.values()), dim=1),
+        UNTRAINED: torch.cat(list(untrained.values()), dim=1),
+    }
 
 
 def _matrix(known: ProbedFaces, codes: Mapping[str, Tensor], seed: int) -> Matrix:

@@ -18,8 +18,8 @@ from facefactor.data.records import DataError, FaceRecord, labelled, of_split, s
 from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
 from facefactor.evaluation.leakage import leakage_scores
 from facefactor.evaluation.tables import ResultTable, Score
-from facefactor.factors import encode_codes
 from facefactor.perception.head_pose import YAW_EDGES, yaw_bins
+from facefactor.protocols.labelled import all_codes
 from facefactor.protocols.subject import FLOOR_FACES, Findings, Subject, some, suitable
 from facefactor.protocols.yaw import measure_yaw
 
@@ -97,25 +97,12 @@ def _codes(
     subject: Subject, train: CroppedFaces, test: CroppedFaces, seed: int
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Name -> training and test codes: of every factor, and as many coordinates of the pixels."""
-    sizes = {
-        name: int(np.prod(factor.shape)) for name, factor in subject.header.spec.factors.items()
-    }
-
-    def together(faces: Tensor) -> Tensor:
-        """All codes of a face at once: an encoder of several factors then runs once."""
-        factors = encode_codes(subject.model, faces)
-        return torch.cat([factors[name].flatten(1) for name in sizes], dim=1)
-
-    parts = [
-        torch.split(encode_faces(together, cut.faces), list(sizes.values()), dim=1)
-        for cut in (train, test)
-    ]
-    codes: dict[str, tuple[Tensor, Tensor]] = dict(
-        zip(sizes, zip(*parts, strict=True), strict=True)
-    )
+    parts = [all_codes(subject.model, np.asarray(cut.faces)) for cut in (train, test)]
+    codes = {str(name): (parts[0][name], parts[1][name]) for name in parts[0]}
+    size = max(own.shape[1] for own, _ in codes.values())
     chosen = np.random.default_rng(seed).permutation(len(train.faces))[:FLOOR_FACES]
     fitted = np.asarray(train.faces)[np.sort(chosen)]
-    pca = fit_pixel_pca(fitted, min(max(sizes.values()), len(fitted) // 2), seed)
+    pca = fit_pixel_pca(fitted, min(size, len(fitted) // 2), seed)
     codes["pixels"] = (encode_faces(pca, train.faces), encode_faces(pca, test.faces))
     return codes
 

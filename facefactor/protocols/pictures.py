@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from torch import Tensor
 
@@ -18,14 +16,13 @@ from facefactor.data.held_out import hold_out_people
 from facefactor.data.readers import READERS
 from facefactor.data.records import FaceRecord, of_split
 from facefactor.errors import FaceFactorError
-from facefactor.evaluation.floors import encode_faces
 from facefactor.evaluation.pictures import faces_picture, map_picture
-from facefactor.factors import EXPRESSIONS, FactorName, encode_codes
+from facefactor.factors import EXPRESSIONS, FactorName
 from facefactor.images import Photo, face_to_photo, photos_to_faces
 from facefactor.protocols.labelled import (
     DATASETS,
     Labels,
-    code_sizes,
+    all_codes,
     known_rows,
     labelled_faces,
 )
@@ -46,7 +43,7 @@ def codes_picture(subject: Subject, folders: Mapping[str, Path], seed: int) -> F
     pictures = {}
     for name in suitable(folders, tuple(DATASETS), "codes-picture"):
         for known in labelled_faces(subject, name, folders[name], seed):
-            codes = _codes(subject, known.cut.faces)
+            codes = all_codes(subject.model, np.asarray(known.cut.faces))
             for attribute, labels in known.labels.items():
                 picture = _maps(codes, known.title, attribute, labels, seed)
                 pictures[f"codes-{known.name}-{attribute}.png"] = picture
@@ -69,18 +66,6 @@ def _maps(
         for factor, code in codes.items()
     ]
     return np.concatenate(maps, axis=1)
-
-
-def _codes(subject: Subject, faces: NDArray[np.uint8]) -> dict[FactorName, Tensor]:
-    """Factor -> codes (N, D)."""
-    return {
-        name: encode_faces(partial(_code, subject, name), faces) for name in code_sizes(subject)
-    }
-
-
-def _code(subject: Subject, name: FactorName, faces: Tensor) -> Tensor:
-    code: Tensor = encode_codes(subject.model, faces)[name]
-    return code
 
 
 def _map(codes: Tensor, labels: list[str], title: str, seed: int) -> Photo:

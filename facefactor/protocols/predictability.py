@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +26,12 @@ from facefactor.evaluation.predictability import (
     predictability,
 )
 from facefactor.evaluation.tables import ResultTable, Score
-from facefactor.factors import FactorName, encode_codes
+from facefactor.factors import FactorName
 from facefactor.protocols.labelled import (
     DATASETS,
     LabelledFaces,
     Labels,
+    all_codes,
     code_sizes,
     known_rows,
     labelled_faces,
@@ -95,25 +95,13 @@ def _codes(
     subject: Subject, baselines: Mapping[str, Encode], faces: NDArray[np.uint8], seed: int
 ) -> dict[str, Tensor]:
     """Row of the matrix -> (N, D) codes of faces (N, S, S, 3)."""
-    sizes = code_sizes(subject)
     rows: dict[str, Tensor] = {}
     for suffix, model in (("", subject.model), (", untrained", subject.untrained(seed))):
-        together = encode_faces(_side_by_side(model, sizes), faces)
-        parts = torch.split(together, list(sizes.values()), dim=1)
-        rows |= {f"{name}{suffix}": part for name, part in zip(sizes, parts, strict=True)}
-        if len(sizes) > 1:
-            rows[f"all codes{suffix}"] = together
+        codes = all_codes(model, faces)
+        rows |= {f"{name}{suffix}": code for name, code in codes.items()}
+        if len(codes) > 1:
+            rows[f"all codes{suffix}"] = torch.cat(list(codes.values()), dim=1)
     return rows | {title: encode_faces(encode, faces) for title, encode in baselines.items()}
-
-
-def _side_by_side(model: Any, sizes: Mapping[FactorName, int]) -> Encode:
-    """All codes of a face in one row: an encoder of several factors then runs once."""
-
-    def together(faces: Tensor) -> Tensor:
-        factors = encode_codes(model, faces)
-        return torch.cat([factors[name].flatten(1) for name in sizes], dim=1)
-
-    return together
 
 
 def _measure(

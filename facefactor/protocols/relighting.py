@@ -36,7 +36,7 @@ from facefactor.evaluation.relighting import (
     put_back,
     relighting_table,
 )
-from facefactor.factors import Factors, encode_codes
+from facefactor.factors import Factors, encode_code
 from facefactor.images import Photo, face_to_photo, photos_to_faces
 from facefactor.perception.packaged import packaged_recogniser
 from facefactor.perception.recognition import embed
@@ -166,7 +166,7 @@ def _without_a_model(faces: Faces, pairs: Pairs) -> dict[str, Faces]:
 def _relit(subject: Subject, faces: Faces, pairs: Pairs) -> dict[str, Faces]:
     """Whose light -> the faces the model draws, and the photos changed by as much."""
     model, name = subject.model, subject.name
-    codes = encode_faces(lambda part: encode_codes(model, part)["illumination"], faces)
+    codes = encode_faces(lambda part: encode_code(model, part, "illumination"), faces)
     shape = subject.header.spec.factors["illumination"].shape
     own = codes.view(-1, *shape)
     lights = {"light of another's photo": own[pairs.source]}

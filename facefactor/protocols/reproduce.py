@@ -20,7 +20,7 @@ from facefactor.outcomes import Progress
 from facefactor.protocols.kept import Kept, Run, measure
 from facefactor.protocols.published import PAPERS, Answer, Extra, Row
 from facefactor.protocols.published.data_sets import DATA, MORPHABLE
-from facefactor.protocols.subject import CACHE, model_title
+from facefactor.protocols.subject import model_title
 
 # Beyond this share of the paper's photos more or fewer, figures are not of the same thing.
 _OTHER_PHOTOS = 0.05
@@ -99,30 +99,20 @@ class Reproduction:
         }
 
 
-def reproduce(
+def plan_papers(
     methods: Sequence[str],
     folders: Mapping[str, Path],
     models: Sequence[str] = (),
     morphable: Path | None = None,
     seed: int = 0,
-    cache: Path = CACHE,
-    fresh: bool = False,
-    progress: Progress | None = None,
-    workers: int | None = 1,
-) -> list[Reproduction]:
-    """Every row of the papers that the data sets named can answer, and what the others need.
-
-    Protocols do the measuring; what they gave once is kept in `cache`/results, so that a call that
-    was cut off goes on.
+) -> list[PaperPlan]:
+    """What answers the rows of papers that the data sets named can answer.
 
     Args:
         methods: keys of `PAPERS`.
         folders: reader -> folder.
         models: weights of the one method or of its variants; several of one variant are taken for
             runs that differ in the seed of training. None: those that come with the package.
-        fresh: measure anew what is kept.
-        progress: called with (runs done, runs).
-        workers: see `measure_all`.
 
     Raises:
         FaceFactorError: an unknown method or reader, or weights of another method.
@@ -133,10 +123,8 @@ def reproduce(
         if method not in PAPERS:
             raise FaceFactorError(f"no paper of {method!r}; there are {', '.join(PAPERS)}")
         weights = [_weights(model, method) for model in models or _packaged(method)]
-        plans.append(_Plan(method, weights, folders, morphable, seed))
-    wanted = list(dict.fromkeys(run for plan in plans for run in plan.runs()))
-    kept, failed = measure_all(wanted, seed, cache, fresh, progress, workers)
-    return [plan.reproduction(kept, failed) for plan in plans]
+        plans.append(PaperPlan(method, weights, folders, morphable, seed))
+    return plans
 
 
 def measure_all(
@@ -149,7 +137,11 @@ def measure_all(
 ) -> tuple[dict[Run, Kept], dict[Run, str]]:
     """What each run gave, and why others gave nothing: one that fails does not end the rest.
 
+    What a run gave is kept in `cache`/results, so that a call that was cut off goes on.
+
     Args:
+        fresh: measure anew what is kept.
+        progress: called with (runs done, runs).
         workers: see `engines.do_all`; each takes up to 3 GB. Speed is measured when all else is
             done, here and alone.
     """
@@ -197,8 +189,8 @@ def check_readers(folders: Mapping[str, Path]) -> None:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """Which runs answer which rows."""
+class PaperPlan:
+    """Which runs answer which rows of a paper."""
 
     method: str
     weights: Sequence[Weights]

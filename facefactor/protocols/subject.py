@@ -21,7 +21,7 @@ from facefactor.data.records import DataError, FaceRecord
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.floors import fit_pixel_pca
 from facefactor.evaluation.tables import ResultTable
-from facefactor.factors import FactorName, encode_codes
+from facefactor.factors import FactorName, encode_code
 from facefactor.images import Photo
 from facefactor.methods import METHODS
 from facefactor.nn.inference import quicken
@@ -84,8 +84,8 @@ class Subject:
         size = int(np.prod(self.header.spec.factors[factor].shape))
         untrained = self.untrained(seed)
         encoders: dict[str, Encode] = {
-            self.name: lambda faces: encode_codes(self.model, faces)[factor],
-            f"{self.name}, untrained": lambda faces: encode_codes(untrained, faces)[factor],
+            self.name: lambda faces: encode_code(self.model, faces, factor),
+            f"{self.name}, untrained": lambda faces: encode_code(untrained, faces, factor),
         }
         if floor_faces is not None:
             encoders[f"pixel PCA, {size}"] = fit_pixel_pca(floor_faces, size, seed)

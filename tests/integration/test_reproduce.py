@@ -15,7 +15,7 @@ from facefactor.methods.ipdfer.recipe import PRESETS, build
 from facefactor.protocols import kept
 from facefactor.protocols.kept import Kept, Run
 from facefactor.protocols.published import PAPERS, Answer, Row
-from facefactor.protocols.reproduce import Weights, _find, _line, measure_all, reproduce
+from facefactor.protocols.reproduce import Weights, _find, _line, measure_all, plan_papers
 from tests.made_folders import write_rafdb
 
 
@@ -228,7 +228,8 @@ def test_the_first_data_set_at_hand_answers(tmp_path, monkeypatch):
 
     monkeypatch.setattr("facefactor.protocols.reproduce.measure", measure)
     folders = {"kdef": tmp_path, "celeba": tmp_path}
-    (found,) = reproduce(["neurotensorial"], folders, cache=tmp_path)
+    (plan,) = plan_papers(["neurotensorial"], folders)
+    found = plan.reproduction(*measure_all(plan.runs(), 0, tmp_path))
     line = next(line for line in found.lines if line.row.value == 83.85)
     assert asked == [("predictability", ["kdef", "celeba"]), ("codes-picture", ["kdef"])]
     assert line.ours == 50.0 and line.difference is None and "Multi-PIE" in line.note

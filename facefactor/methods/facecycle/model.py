@@ -136,6 +136,11 @@ class FaceCycle(nn.Module):
             }
         )
 
+    def encode_code(self, faces: Tensor, name: FactorName) -> Tensor:
+        """One factor's code alone: the other encoder does not run."""
+        encoders = {"identity": self.identity_encoder, "expression": self.expression_encoder}
+        return encoders[name](self.to_images(faces))
+
     def expression_map(self, faces: Tensor) -> Tensor:
         """The last convolution map of E_exp, flattened: (N, 6272) of faces (N, 3, 100, 100).
 

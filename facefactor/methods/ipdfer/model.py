@@ -61,13 +61,14 @@ class IPDFER(nn.Module):
         )
 
     def encode(self, faces: Tensor) -> Factors:
-        codes: dict[FactorName, Tensor] = {
-            "identity": self.identity_encoder(faces).float(),
-            "expression": self.expression_encoder(faces).float(),
-        }
+        return Factors({name: self.encode_code(faces, name) for name in self.spec.factors})
+
+    def encode_code(self, faces: Tensor, name: FactorName) -> Tensor:
+        """One factor's code alone: the other encoders do not run."""
+        encoders = {"identity": self.identity_encoder, "expression": self.expression_encoder}
         if self.pose_encoder is not None:
-            codes["pose"] = self.pose_encoder(faces).float()
-        return Factors(codes)
+            encoders["pose"] = self.pose_encoder
+        return encoders[name](faces).float()
 
     def decode(self, factors: Factors) -> Tensor:
         """G_dec of the sum of all codes, f_{i-p-e} (Sec. 3.1)."""
