@@ -16,6 +16,8 @@ def test_convolving_an_enlarged_map_needs_no_enlarged_map(shape, kernel, bias):
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     outs = quick(x), plain(nn.Upsample(scale_factor=2)(x))
     torch.testing.assert_close(*outs)
+    torch.testing.assert_close(quick.folded()(x), outs[0])
+    assert not any(isinstance(m, EnlargingConvolution) for m in quick.folded().modules())
     seen_from = torch.randn_like(outs[0])
     slopes = [
         torch.autograd.grad(out, [x, *network.parameters()], seen_from)

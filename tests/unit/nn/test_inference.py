@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from facefactor.methods.facecycle.networks import ResidualEncoder
+from facefactor.methods.nfgan.networks import Decoder
 from facefactor.nn.blocks import NormalisedBlock
 from facefactor.nn.inference import quicken
 from facefactor.nn.resnet import IResNet18
@@ -16,6 +17,7 @@ NETWORKS = {
     "iresnet18": (lambda: IResNet18(16), 112, 9),  # two before convolutions in a block, the last
     "landmarks": (lambda: LandmarkNetwork(8), 112, 1),  # after a sum
     "residual encoder": (lambda: ResidualEncoder(8, 16), 64, 0),
+    "decoder": (lambda: nn.Sequential(Decoder(3, "nearest")), 256, 0),
     "block": (lambda: NormalisedBlock(3, 8, 2), 16, 0),
 }
 
@@ -40,7 +42,7 @@ def test_the_same_function_with_fewer_layers(name):
     build, size, left = NETWORKS[name]
     torch.manual_seed(0)
     network = learnt(build())
-    faces = torch.rand(3, 3, size, size)
+    faces = torch.rand(3, 256) if name == "decoder" else torch.rand(3, 3, size, size)
     expected = network(faces)
     quick = copy.deepcopy(network)
     assert quicken(quick) is quick
