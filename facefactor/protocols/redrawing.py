@@ -46,8 +46,9 @@ def redrawing(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findi
     and back": the factor is taken from the next face, the drawing encoded again, and the face's own
     put back. Paths go from a face's code to the next face's, in five steps.
 
-    Beside the model stand itself untrained and a copy of the input, which is perfect at all but
-    being an edit; for the recognisers it is the photo at the model's size and crop.
+    Beside the model stand itself untrained, which only redraws, and a copy of the input, which is
+    perfect at all but being an edit; for the recognisers it is the photo at the model's size and
+    crop.
 
     Raises:
         FaceFactorError: no suitable data set, or the decoder was never trained.
@@ -66,7 +67,7 @@ def redrawing(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findi
         rows = {
             subject.name: _drawn_scores(subject, subject.model, faces, photos, recognisers),
             f"{subject.name}, untrained": _drawn_scores(
-                subject, subject.untrained(seed), faces, photos, recognisers
+                subject, subject.untrained(seed), faces, photos, recognisers, edits=False
             ),
             "copy of the input": (
                 *likeness_scores(faces, faces, "redrawn"),
@@ -130,13 +131,18 @@ def _records(subject: Subject, name: str, folder: Path, seed: int) -> list[FaceR
 
 
 def _drawn_scores(
-    subject: Subject, model: Any, faces: Tensor, photos: Embeddings, recognisers: Recognisers
+    subject: Subject,
+    model: Any,
+    faces: Tensor,
+    photos: Embeddings,
+    recognisers: Recognisers,
+    edits: bool = True,
 ) -> tuple[Score, ...]:
     """Of one model; one that does not redraw faces but normalises them has no likeness to them."""
     if hasattr(model, "normalise"):
         normalised = normalise_all(model.normalise, faces)
         return tuple(_kept(subject, normalised, photos, recognisers, "normalised"))
-    names = tuple(subject.header.spec.factors)
+    names = tuple(subject.header.spec.factors) if edits else ()
     drawings = [
         _drawings(model, *part, names)
         for part in zip(
