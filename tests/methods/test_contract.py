@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import pytest
@@ -12,9 +13,11 @@ from torch.utils.data import DataLoader
 from facefactor import checkpoints, editing
 from facefactor.checkpoints import CheckpointHeader
 from facefactor.data.samples import FittedBatch, LabelledBatch, NeutralisedBatch, NormalizedBatch
-from facefactor.factors import encode_codes
+from facefactor.factors import encode_code, encode_codes
 from facefactor.geometry.rotations import rotation_matrix
 from facefactor.methods import METHODS
+from facefactor.nn.enlarging import EnlargingConvolution
+from facefactor.nn.inference import quicken
 from facefactor.perception.align import CROPS
 
 FACTORS = ("identity", "expression", "pose", "illumination")
@@ -74,6 +77,23 @@ def test_codes_without_the_residual_are_the_same(model, faces, codes):
         alone = encode_codes(model, faces)
     assert alone.codes.keys() == codes.codes.keys()
     assert all(torch.equal(alone[name], codes[name]) for name in codes.codes)
+
+
+def test_one_code_alone_is_the_same(model, faces, codes):
+    with torch.inference_mode():
+        for name, code in codes.codes.items():
+            assert torch.equal(encode_code(model, faces, name), code)
+
+
+def test_it_is_the_same_where_it_is_only_used(model, faces, codes):
+    with torch.inference_mode():
+        quick = quicken(copy.deepcopy(model))
+        assert not any(isinstance(part, EnlargingConvolution) for part in quick.modules())
+        found = quick.encode(faces)
+        for name in codes.codes:
+            torch.testing.assert_close(found[name], codes[name], rtol=1e-3, atol=1e-4)
+        drawn = quick.decode(codes)
+        torch.testing.assert_close(drawn, model.decode(codes), rtol=1e-3, atol=1e-3)
 
 
 def test_owned_residual_entries_exist(model, codes):
