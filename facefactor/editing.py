@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from facefactor.errors import FaceFactorError
-from facefactor.factors import FaceModel, FactorName, Factors, ModelSpec
+from facefactor.factors import FaceModel, FactorName, Factors, ModelSpec, encode_codes
 from facefactor.geometry import rotations
 
 _Name = TypeVar("_Name", bound=str)
@@ -51,6 +51,15 @@ def transfer(
     comes = {entry: source.residual[entry] for entry in moved if entry in source.residual}
     codes = {**target.codes, **{name: source[name] for name in names}}
     return Factors(_expand(codes, count), _expand({**stays, **comes}, count))
+
+
+def encode_source(model: FaceModel, faces: Tensor, names: Sequence[FactorName]) -> Factors:
+    """Codes of faces from which the `names` factors are to be taken: without a residual that none
+    of them owns, which takes most of the time of some models."""
+    for name in names:
+        check_factor(model.spec, name)
+    owning = any(model.spec.factors[name].owns for name in names)
+    return model.encode(faces) if owning else encode_codes(model, faces)
 
 
 def set_strength(factors: Factors, model: FaceModel, name: FactorName, strength: float) -> Factors:

@@ -17,8 +17,9 @@ def keep_freed_memory() -> None:
 
     glibc gives large blocks back at once and asks for new ones, of which the system then fills
     every page with zeros: of a network on a CPU that is half of the time or more. The process keeps
-    the most memory that it ever needed, for all its threads together. For processes of our own, before they make tensors; a
-    user's own MALLOC_* variables stand, and where there is no glibc nothing happens.
+    the most memory that it ever needed, for all its threads together. For processes of our own,
+    before they make tensors; a user's own MALLOC_* variables stand, and where there is no glibc
+    nothing happens.
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facefactor.abilities import check_separates
 from facefactor.data.records import split_hash
-from facefactor.editing import set_strength, transfer
+from facefactor.editing import encode_source, set_strength, transfer
 from facefactor.evaluation.descriptors import hog
 from facefactor.evaluation.edited_expressions import Seen, edit_scores, strength_scores
 from facefactor.evaluation.normalization_pictures import people_picture
@@ -77,16 +77,14 @@ def _measure(
     strangers = strangers.some(_EDITS, seed)
     judge = _Judge(instruments, known, strangers, subject.header.spec.crop, seed)
     truth = strangers.faces[strangers.edits.truth]
-    edited = {
-        subject.name: _edit(subject.model, strangers),
-        f"{subject.name}, untrained": _edit(subject.untrained(seed), strangers),
-        "copy of the input": strangers.faces[strangers.edits.target],
-        "the true photo": truth,
-        f"the true photo, redrawn by {subject.name}": normalise_all(
-            lambda part: subject.model.decode(subject.model.encode(part)), truth
-        ),
+    redrawn = normalise_all(lambda part: subject.model.decode(subject.model.encode(part)), truth)
+    scores = {
+        subject.name: judge.scores(_edit(subject.model, strangers)),
+        f"{subject.name}, untrained": judge.scores(_edit(subject.untrained(seed), strangers)),
+        "copy of the input": judge.scores_of_photos(strangers.edits.target),
+        "the true photo": judge.scores_of_photos(strangers.edits.truth),
+        f"the true photo, redrawn by {subject.name}": judge.scores(redrawn),
     }
-    scores = {title: judge.scores(faces) for title, faces in edited.items()}
     scores[subject.name] += (
         judge.score_of_both(_edit(subject.model, known)),
         *judge.strength_scores(subject.model),
@@ -141,19 +139,28 @@ class _Judge:
         )
 
     def scores(self, edited: Tensor) -> tuple[Score, ...]:
+        return self._scores(edited, self.see(edited), hog(edited))
+
+    def scores_of_photos(self, rows: Tensor) -> tuple[Score, ...]:
+        """Of photos as they are, which were seen already."""
+        return self._scores(
+            self.strangers.faces[rows], self.photos.of(rows), self.photo_codes[rows]
+        )
+
+    def _scores(self, edited: Tensor, seen: Seen, codes: Tensor) -> tuple[Score, ...]:
         edits = self.strangers.edits
         return (
             *edit_scores(
                 edited,
                 self.strangers.faces[edits.truth],
-                self.see(edited),
+                seen,
                 self.photos.of(edits.target),
                 self.photos.of(edits.truth),
                 self.wanted,
                 self.photos.embeddings,
             ),
             Score("R", self.real, "%", n=len(self.photo_codes)),
-            Score("G", accuracy(self.classifier, hog(edited), self.strangers.wanted()), "%"),
+            Score("G", accuracy(self.classifier, codes, self.strangers.wanted()), "%"),
         )
 
     def score_of_both(self, known_edited: Tensor) -> Score:
@@ -185,10 +192,8 @@ def _edit(model: Any, people: People, strength: float = 1.0) -> Tensor:
     """The edited faces (N, 3, S, S) in [0, 1]."""
     drawn = []
     for rows in torch.split(torch.arange(len(people.edits)), _BATCH):
-        own, other = (
-            model.encode(people.faces[each[rows]])
-            for each in (people.edits.target, people.edits.source)
-        )
+        own = model.encode(people.faces[people.edits.target[rows]])
+        other = encode_source(model, people.faces[people.edits.source[rows]], ["expression"])
         codes = transfer(own, other, ["expression"], model.spec)
         if strength != 1:
             codes = set_strength(codes, model, "expression", strength)

@@ -174,7 +174,7 @@ class _Drawings:
 
 
 def _drawings(model: Any, faces: Tensor, others: Tensor, names: Sequence[FactorName]) -> _Drawings:
-    own, source = model.encode(faces), model.encode(others)
+    own, source = model.encode(faces), editing.encode_source(model, others, names)
 
     def draw(codes: Factors) -> Tensor:
         drawn: Tensor = model.decode(codes).float().clamp(0, 1)
