@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -25,7 +25,7 @@ from torch import Tensor
 from facefactor.abilities import solid_model
 from facefactor.editing import has_rotation
 from facefactor.errors import FaceFactorError
-from facefactor.factors import FaceModel, Factors, ModelSpec
+from facefactor.factors import FaceModel, FactorName, Factors, ModelSpec
 from facefactor.files import atomic_path
 from facefactor.following import Reading, read_film
 from facefactor.geometry.meshes import Mesh, write_mesh
@@ -49,6 +49,7 @@ def clip_factors(
     reading: Reading | None = None,
     progress: Progress | None = None,
     smooth: float = 0.0,
+    lent: Sequence[FactorName] | None = None,
 ) -> Iterator[Factors]:
     """The factors (N = 1) of one person in each frame of a clip, as many as there are frames.
 
@@ -58,6 +59,7 @@ def clip_factors(
     Args:
         smooth: codes are averaged over frames with Gaussian weights of this standard deviation;
             0 leaves them as they are.
+        lent: see `photo_edits.encode_face`.
         reading: is told of frames without a face, and where the clip breaks off: that ends the
             factors, but is no error once there was a face.
         progress: called with frames done and None, as nobody knows how many there are.
@@ -67,18 +69,22 @@ def clip_factors(
         VideoError: not a video.
         FaceFactorError: a negative width.
     """
-    frames = _read_factors(model, clip, reading, progress)
+    frames = _read_factors(model, clip, reading, progress, lent)
     for around in neighbourhoods(frames, smooth):
         yield _mean(around, model.spec)
 
 
 def _read_factors(
-    model: FaceModel, clip: str | Path, reading: Reading | None, progress: Progress | None
+    model: FaceModel,
+    clip: str | Path,
+    reading: Reading | None,
+    progress: Progress | None,
+    lent: Sequence[FactorName] | None,
 ) -> Iterator[Factors]:
     last: Factors | None = None
     for number, frame in enumerate(read_film(clip, "largest", reading, progress)):
         if frame.faces:
-            found = encode_face(model, frame.faces[0])
+            found = encode_face(model, frame.faces[0], lent)
             if last is None:
                 yield from repeat(found, number)
             last = found

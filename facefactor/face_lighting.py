@@ -74,7 +74,7 @@ def light_code(model: FaceModel, light: PhotoFace | Light) -> Tensor:
     """
     check_separates(model, "illumination")
     if isinstance(light, PhotoFace):
-        return encode_face(model, light)["illumination"]
+        return encode_face(model, light, ["illumination"])["illumination"]
     angles = torch.tensor([[light.azimuth_deg, light.elevation_deg]])
     with torch.inference_mode():
         lighting = directional_lighting(angles[:, 0], angles[:, 1], light.ambient)

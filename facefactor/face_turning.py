@@ -81,7 +81,7 @@ def pose_code(model: FaceModel, face: PhotoFace) -> Tensor:
         FactorError: the model has no pose.
     """
     check_separates(model, "pose")
-    return encode_face(model, face)["pose"]
+    return encode_face(model, face, ["pose"])["pose"]
 
 
 def rotation_for(own: Tensor, angles: Angles, placement: Placement) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from facefactor.editing import encode_source
 from facefactor.factors import FaceModel, FactorName, Factors, ModelSpec
 from facefactor.images import Photo, PhotoSource, face_to_photo, read_photo
 from facefactor.perception.align import Placement, align, light_and_move, paste_back
@@ -103,9 +104,17 @@ def embed_face(photo: Photo, face: DetectedFace) -> Tensor:
 
 
 @torch.inference_mode()
-def encode_face(model: FaceModel, face: PhotoFace) -> Factors:
-    """The factors of one face, N = 1."""
-    return model.encode(face.cut(model.spec)[0])
+def encode_face(
+    model: FaceModel, face: PhotoFace, lent: Sequence[FactorName] | None = None
+) -> Factors:
+    """The factors of one face, N = 1.
+
+    Args:
+        lent: the factors that another face is to have of this one: what only the others need may
+            then be missing, and takes no time. None: all is there.
+    """
+    square = face.cut(model.spec)[0]
+    return model.encode(square) if lent is None else encode_source(model, square, lent)
 
 
 @torch.inference_mode()

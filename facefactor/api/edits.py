@@ -50,7 +50,8 @@ def transfer_face(
     raw: bool = False,
 ) -> Photo:
     """The target's photo with factors of the source's face."""
-    return edit_face(model, target, take(model, encode_face(model, source), factors, strength), raw)
+    taken = encode_face(model, source, factors)
+    return edit_face(model, target, take(model, taken, factors, strength), raw)
 
 
 def transfer_clip(
@@ -72,7 +73,7 @@ def transfer_clip(
         target: one face, or several of one photo.
     """
     faces = [target] if isinstance(target, PhotoFace) else target
-    for taken in clip_factors(model, clip, reading, progress, smooth):
+    for taken in clip_factors(model, clip, reading, progress, smooth, factors):
         yield edit_all(model, faces, take(model, taken, factors, strength), raw)
 
 

@@ -58,10 +58,12 @@ def transfer(
         return lambda faces: edit_all(network, faces, change, raw)
 
     if film and is_video(Path(target)):
-        return _onto_film(network, target, source, output, taking, face, raw, smooth, progress)
+        return _onto_film(
+            network, target, source, output, factors, taking, face, raw, smooth, progress
+        )
     faces = read_faces(target, face)
     if not film:
-        write_image(output, taking(encode_face(network, read_face(source)))(faces))
+        write_image(output, taking(encode_face(network, read_face(source), factors))(faces))
         return Outcome((output,))
     reading = Reading()
     frames = transfer_clip(
@@ -76,6 +78,7 @@ def _onto_film(
     target: str,
     source: str,
     output: Path,
+    factors: Sequence[FactorName],
     taking: Callable[[Factors], Edit],
     face: str,
     raw: bool,
@@ -86,9 +89,9 @@ def _onto_film(
     reading = Reading()  # of a photo nothing is told
     edit: Edit | Iterator[Edit]
     if is_video(Path(source)):
-        edit = map(taking, clip_factors(model, source, reading, smooth=smooth))
+        edit = map(taking, clip_factors(model, source, reading, smooth=smooth, lent=factors))
     else:
-        edit = taking(encode_face(model, read_face(source)))
+        edit = taking(encode_face(model, read_face(source), factors))
     error = edit_film(Path(target), output, edit, model, face, raw, smooth, progress)
     failed = dict(of_clip(source, output, reading).failed)
     return Outcome((output,), failed if error is None else failed | {target: error})

@@ -202,9 +202,8 @@ def read_faces(
 
 def face_codes(model: api.FaceModel, face: api.PhotoFace) -> dict[str, list[float]]:
     """Factor -> its code, flat, in the order of `FactorSpec.shape`."""
-    return {
-        name: code.flatten().tolist() for name, code in api.encode_face(model, face).codes.items()
-    }
+    codes = api.encode_face(model, face, lent=()).codes  # without what only drawing needs
+    return {name: code.flatten().tolist() for name, code in codes.items()}
 
 
 def within(seconds: float) -> Callable[[], None]:
