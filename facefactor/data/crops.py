@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from facefactor.data.found_points import FoundPoints
 from facefactor.data.records import DataError, FaceRecord, Points
-from facefactor.files import atomic_path
+from facefactor.files import WriteError, atomic_path
 from facefactor.images import Photo, face_to_photo, read_frames, read_photo
 from facefactor.perception.align import align, crop_points
 
@@ -109,6 +109,8 @@ def _cut_all(
     for done, record in enumerate(records, start=1):
         try:
             yield cut_face(record, crop, size, detect, found)
+        except WriteError:  # of what was found: no fault of the photo
+            raise
         except (ValueError, OSError) as error:  # ImageError is a ValueError
             yield str(error)
         if progress is not None:

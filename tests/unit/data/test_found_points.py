@@ -66,6 +66,16 @@ def test_a_file_that_is_no_store_is_named(tmp_path):
         FoundPoints(tmp_path)
 
 
+def test_a_disk_that_fills_is_no_fault_of_the_photos(record, tmp_path, monkeypatch):
+    def full(self, record, look):
+        raise WriteError("found_points.sqlite: no space left")
+
+    monkeypatch.setattr(FoundPoints, "find", full)
+    with pytest.raises(WriteError, match="no space left"):
+        crop_faces([record], "arcface", 24, tmp_path / "cache", lambda photo: [])
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"found_points.sqlite"}
+
+
 def _find_many(folder, start):
     record = FaceRecord(folder / "face.png")
     with FoundPoints(folder / "cache") as found:
