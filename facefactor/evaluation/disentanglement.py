@@ -19,7 +19,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
@@ -81,13 +80,29 @@ def tell(
             f"two classes or more are needed on both sides of the split, got {len(learnt)} to "
             f"learn and {len(classes)} of them to be told"
         )
-    classifier = make_pipeline(StandardScaler(), _classifier(probe, seed))
+    scaler = StandardScaler().fit(values[~test])
+    known, shown = scaler.transform(values[~test]), scaler.transform(values[asked])
+    if known.shape[1] > len(known):
+        known, shown = _in_span(known, shown)
+    classifier = _classifier(probe, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of steps is the setting
-        classifier.fit(values[~test], names[~test])
-    said = classifier.predict(values[asked])
+        classifier.fit(known, names[~test])
+    said = classifier.predict(shown)
     recall = [(said[names[asked] == name] == name).mean() for name in classes]
     return Told(float(np.mean(recall)), 1 / len(classes), int(asked.sum()))
+
+
+def _in_span(
+    known: NDArray[np.floating], shown: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Codes (N, D) and (M, D), N < D, in N axes that span the first: (N, N) and (M, N).
+
+    A probe with decay that learns from N codes moves in their span only, so nothing that it could
+    find is lost, and codes of thousands of numbers take seconds.
+    """
+    axes, _ = np.linalg.qr(known.T)
+    return known @ axes, shown @ axes
 
 
 def importances(

@@ -33,6 +33,7 @@ from facefactor.protocols.subject import Findings, Subject, suitable
 TITLE = "disentanglement"
 ALL, UNTRAINED, PIXELS = "all codes", "untrained codes", "pixels"
 _COMPONENTS = 128  # of the pixel floor
+_SINGLE = 2048  # numbers of all codes, at most, to be looked at one by one
 _ALL_KNOWN = 100  # faces of which every attribute is known, for what needs that
 Matrix = dict[tuple[FactorName, str, Probe], Told]  # attribute, code, probe -> how well
 
@@ -46,7 +47,8 @@ def disentanglement(subject: Subject, folders: Mapping[str, Path], seed: int) ->
     how well the code that is to hold a factor tells it, "leakage" how well the others do, both by
     the MLP, above chance, in %, means over factors. An attribute that no code is to hold (FaceCycle
     and light) counts for neither, but stands in the matrix. DCI and MIG of single numbers mean
-    something as far as they are above those of the same codes turned at random, which stand beside.
+    something as far as they are above those of the same codes turned at random, which stand beside;
+    codes of more than 2,048 numbers in all have none.
 
     Raises:
         FaceFactorError: no data set that is probed, and no morphable model.
@@ -154,8 +156,8 @@ def _summary(
     )
     scores += _dci_scores(whole, "whole codes")
     labels, rows = _all_known(known, attributes)
-    if len(attributes) > 1 and len(rows) >= _ALL_KNOWN:
-        numbers = codes[ALL][torch.from_numpy(rows)]
+    numbers = codes[ALL][torch.from_numpy(rows)]
+    if len(attributes) > 1 and len(rows) >= _ALL_KNOWN and numbers.shape[1] <= _SINGLE:
         for of, each in (
             ("single numbers", numbers),
             ("single numbers of codes turned at random", turned(numbers, seed)),

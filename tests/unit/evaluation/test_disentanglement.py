@@ -2,9 +2,20 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import mutual_info_score
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import mutual_info_score, recall_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from facefactor.evaluation.disentanglement import PROBES, dci, importances, mig, tell, turned
+from facefactor.evaluation.disentanglement import (
+    PROBES,
+    _in_span,
+    dci,
+    importances,
+    mig,
+    tell,
+    turned,
+)
 
 FACES = 480
 RANDOM = np.random.default_rng(0)
@@ -207,3 +218,26 @@ def test_mig_needs_two_numbers_and_two_classes():
         mig(IDEAL[:, :1], FACTORS)
     with pytest.raises(ValueError, match="two classes"):
         mig(IDEAL, {"one": ["a"] * FACES})
+
+
+def test_codes_of_more_numbers_than_faces_are_told_as_if_all_were_seen():
+    """Six people in 2,000 numbers, with noise."""
+    long = one_hot("identity") @ noise(2000, seed=4)[:8] + 3 * noise(2000)
+    whole = make_pipeline(
+        StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=300)
+    )
+    names = np.array(FACTORS["identity"])
+    said = whole.fit(long[~TEST], names[~TEST]).predict(long[TEST])
+    told = tell(long, FACTORS["identity"], TEST, "linear")
+    assert told.accuracy == pytest.approx(recall_score(names[TEST], said, average="macro"))
+    assert 0.5 < told.above_chance < 1
+    assert tell(long, FACTORS["identity"], TEST, "MLP").above_chance > 0.5
+
+
+def test_the_span_keeps_all_distances_of_what_is_learnt_from():
+    random = np.random.default_rng(0)
+    known, shown = random.normal(size=(20, 300)), random.normal(size=(7, 300))
+    few, asked = _in_span(known, shown)
+    assert few.shape == (20, 20) and asked.shape == (7, 20)
+    np.testing.assert_allclose(few @ few.T, known @ known.T)
+    np.testing.assert_allclose(asked @ few.T, shown @ known.T)
