@@ -222,16 +222,17 @@ def test_mig_needs_two_numbers_and_two_classes():
 
 def test_codes_of_more_numbers_than_faces_are_told_as_if_all_were_seen():
     """Six people in 2,000 numbers, with noise."""
-    long = one_hot("identity") @ noise(2000, seed=4)[:8] + 3 * noise(2000)
+    long = one_hot("identity") @ noise(2000, seed=4)[:8] + 15 * noise(2000)
     whole = make_pipeline(
         StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=300)
     )
     names = np.array(FACTORS["identity"])
     said = whole.fit(long[~TEST], names[~TEST]).predict(long[TEST])
     told = tell(long, FACTORS["identity"], TEST, "linear")
-    assert told.accuracy == pytest.approx(recall_score(names[TEST], said, average="macro"))
-    assert 0.5 < told.above_chance < 1
-    assert tell(long, FACTORS["identity"], TEST, "MLP").above_chance > 0.5
+    recall = recall_score(names[TEST], said, average="macro")
+    assert told.accuracy == pytest.approx(recall, abs=0.02)  # solved to a tolerance
+    assert 0.3 < told.above_chance < 0.8
+    assert tell(long, FACTORS["identity"], TEST, "MLP").above_chance > 0.3
 
 
 def test_the_span_keeps_all_distances_of_what_is_learnt_from():
