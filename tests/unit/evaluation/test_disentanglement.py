@@ -232,7 +232,7 @@ def test_codes_of_more_numbers_than_faces_are_told_as_if_all_were_seen():
     recall = recall_score(names[TEST], said, average="macro")
     assert told.accuracy == pytest.approx(recall, abs=0.02)  # solved to a tolerance
     assert 0.3 < told.above_chance < 0.8
-    assert tell(long, FACTORS["identity"], TEST, "MLP").above_chance > 0.3
+    assert tell(long, FACTORS["identity"], TEST, "MLP").above_chance > 0.2
 
 
 def test_the_span_keeps_all_distances_of_what_is_learnt_from():
