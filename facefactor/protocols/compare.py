@@ -112,9 +112,9 @@ def _runs(
     """What can be asked of a model: those that keep the expression have no neutral face."""
 
     def on(protocol: str, readers: Sequence[str], *beside: str) -> list[Run]:
-        others = [(name, folders[name]) for name in beside if name in folders]
+        # in the user's order, as papers have them: a run of both is measured once
         return [
-            Run(model, protocol, ((name, folders[name]), *others))
+            Run(model, protocol, tuple(n for n in folders.items() if n[0] in (name, *beside)))
             for name in readers
             if name in folders
         ]
