@@ -26,8 +26,9 @@ def neutral_consistency(
     """Are two photos of one person more alike once both are neutral?
 
     Distances are mean absolute differences of pixels after each face's mean and deviation per
-    channel were made equal, so that light does not decide; of images of 64 pixels at most. The ratio of different to same is 1
-    where a picture tells nothing of who it shows; the unedited photos are the floor.
+    channel were made equal, so that light does not decide; of images of 64 pixels at most. The
+    ratio of different to same is 1 where a picture tells nothing of who it shows; the unedited
+    photos are the floor.
 
     Args:
         neutral, faces: (N, C, S, S) in [0, 1], the neutral faces and the photos they come from.
