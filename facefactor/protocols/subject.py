@@ -80,8 +80,7 @@ class Subject:
     def encoders(
         self, factor: FactorName, floor_faces: NDArray[np.uint8] | None, seed: int
     ) -> dict[str, Encode]:
-        """Name -> encoder of one factor: the model, itself untrained, and pixel PCA of its size,
-        or of half as many numbers as there are faces to learn it from."""
+        """Name -> encoder of one factor: the model, itself untrained, and pixel PCA of one size."""
         size = int(np.prod(self.header.spec.factors[factor].shape))
         untrained = self.untrained(seed)
         encoders: dict[str, Encode] = {
@@ -89,7 +88,6 @@ class Subject:
             f"{self.name}, untrained": lambda faces: encode_code(untrained, faces, factor),
         }
         if floor_faces is not None:
-            size = min(size, len(floor_faces) // 2)
             encoders[f"pixel PCA, {size}"] = fit_pixel_pca(floor_faces, size, seed)
         return encoders
 
