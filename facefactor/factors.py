@@ -43,6 +43,13 @@ class Factors:
         """These factors with some codes exchanged; the residual stays."""
         return Factors({**self.codes, **codes}, self.residual)
 
+    def of(self, rows: Tensor) -> Factors:
+        """The factors of some of the faces, (M,) numbers, in any order and again."""
+        return Factors(
+            {name: code[rows] for name, code in self.codes.items()},
+            {entry: value[rows] for entry, value in self.residual.items()},
+        )
+
 
 @dataclass(frozen=True)
 class FactorSpec:

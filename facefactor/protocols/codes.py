@@ -21,6 +21,7 @@ from facefactor.evaluation.tables import ResultTable
 from facefactor.evaluation.verification import verification
 from facefactor.protocols.subject import (
     FLOOR_FACES,
+    MAX_COMPONENTS,
     Encode,
     Findings,
     Subject,
@@ -30,7 +31,6 @@ from facefactor.protocols.subject import (
 )
 
 _MAP_FACE_SIZE = 100  # pixels, of the released script
-_MAP_FLOOR_SIZE = 1024  # components; the map has more values than there are faces to fit on
 
 
 def expression(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
@@ -57,7 +57,7 @@ def expression_map(subject: Subject, folders: Mapping[str, Path], seed: int) -> 
     untrained = subject.untrained(seed)
 
     def encoders(floor_faces: NDArray[np.uint8]) -> dict[str, Encode]:
-        size = min(_MAP_FLOOR_SIZE, len(floor_faces) // 2)
+        size = min(MAX_COMPONENTS, len(floor_faces) // 2)
         return {
             subject.name: subject.model.expression_map,
             f"{subject.name}, untrained": untrained.expression_map,
@@ -128,12 +128,15 @@ def head_pose(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findi
 
 
 def verification_of_pairs(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
-    """Same person or not, by cosine of identity codes, on LFW's pairs."""
+    """Same person or not, by cosine of identity codes, on LFW's pairs; the descriptors are beside
+    FaceCycle, whose Table 3 has them."""
     tables = []
     for name in suitable(folders, ("lfw",), "verification"):
         pairs = cut_pairs(folders[name], subject.cut)
         floor_faces = _other_faces(subject, folders, name, seed)
-        encoders = subject.encoders("identity", floor_faces, seed) | DESCRIPTORS
+        encoders = subject.encoders("identity", floor_faces, seed)
+        if subject.header.method == "facecycle":
+            encoders |= DESCRIPTORS
         for title, encode in encoders.items():
             codes = encode_faces(encode, pairs.cut.faces)
             table = verification(

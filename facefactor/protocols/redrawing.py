@@ -180,13 +180,17 @@ def _drawings(model: Any, faces: Tensor, others: Tensor, names: Sequence[FactorN
         drawn: Tensor = model.decode(codes).float().clamp(0, 1)
         return drawn
 
-    back, paths = {}, {}
+    redrawn, back, paths = draw(own), {}, {}
     for name in names:
         edited = draw(editing.transfer(own, source, [name], model.spec))
         back[name] = draw(editing.transfer(model.encode(edited), own, [name], model.spec))
-        moved = [draw(_moved(model, own, source, name, share)) for share in _SHARES]
+        if model.spec.factors[name].owns:
+            moved = [draw(_moved(model, own, source, name, share)) for share in _SHARES]
+        else:  # its ends are drawn already
+            inside = [draw(_moved(model, own, source, name, share)) for share in _SHARES[1:-1]]
+            moved = [redrawn, *inside, edited]
         paths[name] = torch.stack(moved)
-    return _Drawings(draw(own), back, paths)
+    return _Drawings(redrawn, back, paths)
 
 
 def _moved(model: Any, own: Factors, other: Factors, name: FactorName, share: float) -> Factors:

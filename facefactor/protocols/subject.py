@@ -28,6 +28,7 @@ from facefactor.nn.inference import quicken
 
 CACHE = Path(".cache") / "faces"
 FLOOR_FACES = 6000  # enough for 256 components; more only takes longer
+MAX_COMPONENTS = 1024  # of the pixel floor; thousands would take minutes to fit
 Encode = Callable[[Tensor], Tensor]
 Item = TypeVar("Item")
 
@@ -80,7 +81,8 @@ class Subject:
     def encoders(
         self, factor: FactorName, floor_faces: NDArray[np.uint8] | None, seed: int
     ) -> dict[str, Encode]:
-        """Name -> encoder of one factor: the model, itself untrained, and pixel PCA of one size."""
+        """Name -> encoder of one factor: the model, itself untrained, and pixel PCA of the code's
+        size, or of `MAX_COMPONENTS`, or as many as half of the faces it is fit on."""
         size = int(np.prod(self.header.spec.factors[factor].shape))
         untrained = self.untrained(seed)
         encoders: dict[str, Encode] = {
@@ -88,6 +90,7 @@ class Subject:
             f"{self.name}, untrained": lambda faces: encode_code(untrained, faces, factor),
         }
         if floor_faces is not None:
+            size = min(size, MAX_COMPONENTS, len(floor_faces) // 2)
             encoders[f"pixel PCA, {size}"] = fit_pixel_pca(floor_faces, size, seed)
         return encoders
 
