@@ -51,10 +51,10 @@ def tell(
     codes: ArrayLike | Tensor,
     labels: Sequence[str],
     test: NDArray[np.bool_],
-    probe: Probe,
+    probes: Sequence[Probe] = PROBES,
     seed: int = 0,
-) -> Told:
-    """Train a classifier of labels on the codes that are not for testing, ask it about the others.
+) -> dict[Probe, Told]:
+    """Train classifiers of labels on the codes that are not for testing, ask them about the others.
 
     Each number of a code is brought to mean 0 and deviation 1 by the training part. Faces to be
     asked about whose label nobody has in the training part are left out.
@@ -63,7 +63,7 @@ def tell(
         codes: (N, D), any real numbers.
         labels: N names.
         test: (N,) which faces are for testing.
-        probe: "linear": softmax regression. "MLP": one hidden layer of 128 units with ReLU.
+        probes: "linear": softmax regression. "MLP": one hidden layer of 128 units with ReLU.
         seed: of the MLP's first weights and batches.
 
     Raises:
@@ -84,25 +84,33 @@ def tell(
     known, shown = scaler.transform(values[~test]), scaler.transform(values[asked])
     if known.shape[1] > len(known):
         known, shown = _in_span(known, shown)
-    classifier = _classifier(probe, seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of steps is the setting
-        classifier.fit(known, names[~test])
-    said = classifier.predict(shown)
-    recall = [(said[names[asked] == name] == name).mean() for name in classes]
-    return Told(float(np.mean(recall)), 1 / len(classes), int(asked.sum()))
+    found = {}
+    for probe in probes:
+        classifier = _classifier(probe, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the steps are the setting
+            classifier.fit(known, names[~test])
+        said = classifier.predict(shown)
+        recall = [(said[names[asked] == name] == name).mean() for name in classes]
+        found[probe] = Told(float(np.mean(recall)), 1 / len(classes), int(asked.sum()))
+    return found
 
 
 def _in_span(
     known: NDArray[np.floating], shown: NDArray[np.floating]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Codes (N, D) and (M, D), N < D, in N axes that span the first: (N, N) and (M, N).
+    """Codes (N, D) and (M, D), N < D, in the K <= N principal axes that span the first: (N, K) and
+    (M, K).
 
     A probe with decay that learns from N codes moves in their span only, so nothing that it could
     find is lost, and codes of thousands of numbers take seconds.
     """
-    axes, _ = np.linalg.qr(known.T)
-    return known @ axes, shown @ axes
+    wide = known.astype(np.float64)  # products square what is small
+    length, axes = np.linalg.eigh(wide @ wide.T)
+    spanning = length > 1e-10 * length[-1]
+    scale, axes = np.sqrt(length[spanning]), axes[:, spanning]
+    told = shown @ (wide.T @ (axes / scale))
+    return (axes * scale).astype(known.dtype), told.astype(known.dtype)
 
 
 def importances(

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.disentanglement import (
-    PROBES,
     Probe,
     Told,
     dci,
@@ -113,8 +112,8 @@ def _matrix(known: ProbedFaces, codes: Mapping[str, Tensor], seed: int) -> Matri
             own = {name: code[torch.from_numpy(rows)] for name, code in codes.items()}
             own[PIXELS] = encode_faces(pca, known.faces[rows])
             for name, code in own.items():
-                for probe in PROBES:
-                    found[attribute, name, probe] = tell(code, labels, test, probe, seed)
+                for probe, told in tell(code, labels, test, seed=seed).items():
+                    found[attribute, name, probe] = told
         except ValueError as error:  # one class on a side, or hardly a face
             logger.warning("%s: %s cannot be told: %s", known.title, attribute, error)
             found = {key: told for key, told in found.items() if key[0] != attribute}

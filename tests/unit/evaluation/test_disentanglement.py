@@ -13,9 +13,9 @@ from facefactor.evaluation.disentanglement import (
     dci,
     importances,
     mig,
-    tell,
     turned,
 )
+from facefactor.evaluation.disentanglement import tell as tell_by_probes
 
 FACES = 480
 RANDOM = np.random.default_rng(0)
@@ -42,6 +42,13 @@ def noise(columns, seed=1):
 
 
 IDEAL = np.hstack([one_number("identity"), one_number("expression")])
+
+
+def tell(codes, labels, test, probe, seed=0):
+    (told,) = tell_by_probes(codes, labels, test, (probe,), seed).values()
+    return told
+
+
 USELESS = noise(2)
 DUPLICATED = np.hstack([IDEAL, IDEAL])
 LEAKING = IDEAL @ np.array([[1.0, 0.7], [0.7, 1.0]])  # either number holds both factors
@@ -240,5 +247,17 @@ def test_the_span_keeps_all_distances_of_what_is_learnt_from():
     known, shown = random.normal(size=(20, 300)), random.normal(size=(7, 300))
     few, asked = _in_span(known, shown)
     assert few.shape == (20, 20) and asked.shape == (7, 20)
-    np.testing.assert_allclose(few @ few.T, known @ known.T)
-    np.testing.assert_allclose(asked @ few.T, shown @ known.T)
+    np.testing.assert_allclose(few @ few.T, known @ known.T, atol=1e-9)
+    np.testing.assert_allclose(asked @ few.T, shown @ known.T, atol=1e-9)
+
+
+def test_the_span_of_codes_that_say_the_same_is_smaller():
+    known = np.repeat(np.random.default_rng(0).normal(size=(5, 300)), 4, axis=0)
+    few, asked = _in_span(known.astype(np.float32), known[:3].astype(np.float32))
+    assert few.shape == (20, 5) and asked.shape == (3, 5) and few.dtype == np.float32
+    np.testing.assert_allclose(asked, few[:3], rtol=1e-4, atol=1e-4)
+
+
+def test_probes_asked_together_say_what_they_say_alone():
+    together = tell_by_probes(LEAKING, FACTORS["identity"], TEST)
+    assert together == {probe: tell(LEAKING, FACTORS["identity"], TEST, probe) for probe in PROBES}
