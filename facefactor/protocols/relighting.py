@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from facefactor import editing
@@ -47,6 +48,19 @@ _BATCH = 64  # faces drawn at once
 
 
 @dataclass(frozen=True, eq=False)
+class _Candidate:
+    """What stands for the true photos, each of K faces once."""
+
+    faces: Faces  # (K, S, S, 3)
+    rows: NDArray[np.int64]  # (P,) which of them stands for each pair's
+
+    @property
+    def images(self) -> Faces:
+        """(P, S, S, 3)"""
+        return self.faces[self.rows]
+
+
+@dataclass(frozen=True, eq=False)
 class Pairs:
     """P relightings: rows of the cut faces."""
 
@@ -81,16 +95,17 @@ def relighting_of_pairs(subject: Subject, folders: Mapping[str, Path], seed: int
             take = (network.crop, network.image_size)
             return embeddings_of(images, crop, lambda part: embed(network, part), *take)
 
-        true_embeddings = told(truth)
-        near: dict[str, Closeness] = {
-            title: closeness(images, truth, seen, torch.stack([told(images), true_embeddings]))
-            for title, images in candidates.items()
-        }
+        photos = told(faces)
+        near: dict[str, Closeness] = {}
+        for title, own in candidates.items():
+            codes = photos if own.faces is faces else told(own.faces)
+            both = torch.stack([codes[own.rows], photos[pairs.true]])
+            near[title] = closeness(own.images, truth, seen, both)
         groups = [_group(light) for light in pairs.light]
         records = [cut.records[row] for row in sorted({*pairs.frontal, *pairs.source, *pairs.true})]
         title = f"{name}, {len(set(pairs.frontal))} people"
-        for model, own in near.items():
-            table = relighting_table(own, near["unrelit photo"], groups, title, model)
+        for model, closest in near.items():
+            table = relighting_table(closest, near["unrelit photo"], groups, title, model)
             tables.append(
                 replace(
                     table,
@@ -150,20 +165,24 @@ def _group(light: Light) -> str:
     return f"light at {least} to {SUBSET_EDGES[subset - 1]}°"
 
 
-def _without_a_model(faces: Faces, pairs: Pairs) -> dict[str, Faces]:
+def _without_a_model(faces: Faces, pairs: Pairs) -> dict[str, _Candidate]:
     """Floors. The last two know the light's photo, as the model does."""
     matched = [
         match_colour(faces[own], faces[source])
         for own, source in zip(pairs.frontal, pairs.source, strict=True)
     ]
     return {
-        "unrelit photo": faces[pairs.frontal],
-        "unrelit photo, brightness and contrast of the light's": np.stack(matched),
-        "the light's photo itself": faces[pairs.source],
+        "unrelit photo": _Candidate(faces, np.array(pairs.frontal)),
+        "unrelit photo, brightness and contrast of the light's": _each(np.stack(matched)),
+        "the light's photo itself": _Candidate(faces, np.array(pairs.source)),
     }
 
 
-def _relit(subject: Subject, faces: Faces, pairs: Pairs) -> dict[str, Faces]:
+def _each(faces: Faces) -> _Candidate:
+    return _Candidate(faces, np.arange(len(faces)))
+
+
+def _relit(subject: Subject, faces: Faces, pairs: Pairs) -> dict[str, _Candidate]:
     """Whose light -> the faces the model draws, and the photos changed by as much."""
     model, name = subject.model, subject.name
     codes = encode_faces(lambda part: encode_code(model, part, "illumination"), faces)
@@ -172,25 +191,29 @@ def _relit(subject: Subject, faces: Faces, pairs: Pairs) -> dict[str, Faces]:
     lights = {"light of another's photo": own[pairs.source]}
     if hasattr(model, "illumination_of"):
         lights["light from its direction"] = model.illumination_of(direction_lighting(pairs.light))
-    lights["own light kept"] = own[pairs.frontal]
-    found: dict[str, Faces] = {}
+    people, who = np.unique(pairs.frontal, return_inverse=True)
+    photos = photos_to_faces(faces[people])
+    found: dict[str, _Candidate] = {}
     for title, light in lights.items():
-        drawn, changed = _draw(subject, faces, pairs, light)
-        found[f"{name}, {title}"] = _to_photos(drawn)
-        if title != "own light kept":
-            found[f"{name}, {title}, put back as a change"] = _to_photos(changed)
-    return found
+        drawn, changed = _draw(subject, photos, who, light)
+        found[f"{name}, {title}"] = _each(_to_photos(drawn))
+        found[f"{name}, {title}, put back as a change"] = _each(_to_photos(changed))
+    kept, _ = _draw(subject, photos, np.arange(len(people)), own[people])
+    return found | {f"{name}, own light kept": _Candidate(_to_photos(kept), who)}
 
 
-def _draw(subject: Subject, faces: Faces, pairs: Pairs, light: Tensor) -> tuple[Tensor, Tensor]:
-    """The frontally lit photos with other illumination codes: as they are drawn, and as photos are
-    edited (`photo_edits.edit_face`); (P, 3, S, S) both."""
+def _draw(
+    subject: Subject, people: Tensor, who: NDArray[np.int64], light: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Photos of `people` (K, 3, S, S), those that `who` (P,) names, with other illumination codes
+    (P, ...): as they are drawn, and as photos are edited (`photo_edits.edit_face`); (P, 3, S, S)
+    both."""
     model, parts = subject.model, []
     edit_gain = getattr(model, "edit_gain", None)
-    for start in range(0, len(light), _BATCH):
-        part = slice(start, start + _BATCH)
-        photos = photos_to_faces(faces[pairs.frontal[part]])
-        own = model.encode(photos)
+    factors = model.encode(people)
+    for part in torch.split(torch.arange(len(who)), _BATCH):
+        rows = torch.from_numpy(who)[part]
+        photos, own = people[rows], factors.of(rows)
         source = Factors({"illumination": light[part]})
         relit = editing.transfer(own, source, ["illumination"], subject.header.spec)
         drawn = model.decode(relit)
@@ -203,7 +226,7 @@ def _draw(subject: Subject, faces: Faces, pairs: Pairs, light: Tensor) -> tuple[
 
 
 def _sheet(
-    subject: Subject, candidates: Mapping[str, Faces], truth: Faces, pairs: Pairs, seed: int
+    subject: Subject, candidates: Mapping[str, _Candidate], truth: Faces, pairs: Pairs, seed: int
 ) -> Photo:
     """One relighting from each side that light comes from."""
     random = np.random.default_rng(seed)
@@ -212,12 +235,12 @@ def _sheet(
     for side in SIDES:
         if of_side := [place for place, name in enumerate(sides) if name == side]:
             chosen.append(of_side[int(random.integers(len(of_side)))])
-    rows = {"unrelit photo": candidates["unrelit photo"]}
-    rows |= {"the light's photo": candidates["the light's photo itself"]}
-    for title, images in candidates.items():
+    rows = {"unrelit photo": candidates["unrelit photo"].images}
+    rows |= {"the light's photo": candidates["the light's photo itself"].images}
+    for title, own in candidates.items():
         if title.startswith(f"{subject.name}, light"):
             short = title.removeprefix(f"{subject.name}, ").removesuffix(" as a change")
-            rows[short] = images
+            rows[short] = own.images
     rows["true photo"] = truth
     lit = ", ".join(sides[place] for place in chosen)
     title = f"{subject.name}: people of CroppedYale relit (light: {lit})"
