@@ -20,6 +20,16 @@ class WriteError(FaceFactorError, OSError):
     """A file could not be written: disk full, no permission, a folder in the way."""
 
 
+def file_version(path: Path) -> tuple[int, int]:
+    """Bytes, and the time of the last change in ns: what changes with a file; (-1, -1) if it is
+    missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffix, that becomes `path` if the block ends well.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from facefactor.errors import FaceFactorError
-from facefactor.files import atomic_path, check_target
+from facefactor.files import atomic_path, check_target, file_version
 
 _ABOUT = "about.json"
 
@@ -64,12 +64,7 @@ def files_hash(files: Sequence[Path]) -> str:
     """Of the names, sizes and times of change of files, in their order; hexadecimal."""
     digest = hashlib.sha256()
     for file in files:
-        try:
-            status = file.stat()
-            version = (status.st_size, status.st_mtime_ns)
-        except OSError:
-            version = (-1, -1)  # missing
-        digest.update(repr((str(file), version)).encode())
+        digest.update(repr((str(file), file_version(file))).encode())
     return digest.hexdigest()
 
 

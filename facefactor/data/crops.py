@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from facefactor.data.found_points import FoundPoints
 from facefactor.data.records import DataError, FaceRecord, Points
-from facefactor.files import WriteError, atomic_path
+from facefactor.files import WriteError, atomic_path, file_version
 from facefactor.images import Photo, face_to_photo, read_frames, read_photo
 from facefactor.perception.align import align, crop_points
 
@@ -208,11 +208,7 @@ def _key(records: Sequence[FaceRecord], crop: str, size: int, detected: bool) ->
     template = crop_points(crop, size).tolist()  # a changed template is another crop
     digest.update(repr((_FORMAT, crop, template, size, detected)).encode())
     for record in records:
-        try:
-            status = record.path.stat()
-            version = (status.st_size, status.st_mtime_ns)
-        except OSError:
-            version = (-1, -1)  # missing: becomes a failure, and is tried again once it is there
+        version = file_version(record.path)  # missing: a failure, tried again once it is there
         identity = (str(record.path.absolute()), version, record.points, record.stretch)
         digest.update(repr(identity).encode())
         if record.frame is not None:

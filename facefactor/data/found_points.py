@@ -6,10 +6,9 @@ import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from facefactor.data.records import FaceRecord, Points
-from facefactor.files import WriteError
+from facefactor.files import WriteError, file_version
 
 _FORMAT = 1  # part of every key: raise it when the detector would find other points
 
@@ -37,12 +36,7 @@ class FoundPoints:
     def __enter__(self) -> FoundPoints:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.store.close()
 
     def find(self, record: FaceRecord, look: Callable[[], Points | None]) -> Points | None:
@@ -50,8 +44,7 @@ class FoundPoints:
 
         None where there is no face. What `look` raises is not remembered.
         """
-        status = record.path.stat()
-        file = (str(record.path.absolute()), status.st_size, status.st_mtime_ns)
+        file = (str(record.path.absolute()), *file_version(record.path))
         photo = json.dumps([_FORMAT, *file, record.frame, record.quarter_turns])
         try:
             row = self.store.execute("SELECT points FROM found WHERE photo = ?", [photo]).fetchone()

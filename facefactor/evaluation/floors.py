@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from facefactor.images import photos_to_faces
 
+MAX_COMPONENTS = 1024  # of `pixel_floor`: thousands take minutes to fit
+
 Encode = Callable[[Tensor], Tensor]  # faces (N, 3, S, S) in [0, 1] -> codes (N, ...)
 
 
@@ -26,6 +28,11 @@ class PixelPCA:
 
     mean: Tensor  # (C*S*S,)
     components: Tensor  # (D, C*S*S), orthonormal, the strongest first
+
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        return f"pixel PCA, {len(self.components)}"
 
     def __call__(self, faces: Tensor) -> Tensor:
         """(N, C, S, S) faces in [0, 1] -> (N, D) codes, in pixel values."""
@@ -45,6 +52,12 @@ def fit_pixel_pca(faces: NDArray[np.uint8], size: int, seed: int = 0) -> PixelPC
     pixels -= mean
     _, _, components = randomized_svd(pixels.numpy(), size, n_iter=4, random_state=seed)
     return PixelPCA(mean, torch.from_numpy(np.ascontiguousarray(components, dtype=np.float32)))
+
+
+def pixel_floor(faces: NDArray[np.uint8], size: int, seed: int = 0) -> PixelPCA:
+    """The floor beside codes of `size` numbers: as many components, but no more than
+    `MAX_COMPONENTS`, nor than half of the training faces (N, S, S, C) it is fit on."""
+    return fit_pixel_pca(faces, min(size, MAX_COMPONENTS, len(faces) // 2), seed)
 
 
 @torch.inference_mode()

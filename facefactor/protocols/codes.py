@@ -15,13 +15,12 @@ from facefactor.data.readers import READERS
 from facefactor.data.records import check_disjoint, labelled, of_split, split_hash
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.descriptors import DESCRIPTORS
-from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
+from facefactor.evaluation.floors import MAX_COMPONENTS, encode_faces, pixel_floor
 from facefactor.evaluation.probes import Recipe, expression_probe, head_pose_probe
 from facefactor.evaluation.tables import ResultTable
 from facefactor.evaluation.verification import verification
 from facefactor.protocols.subject import (
     FLOOR_FACES,
-    MAX_COMPONENTS,
     Encode,
     Findings,
     Subject,
@@ -57,11 +56,11 @@ def expression_map(subject: Subject, folders: Mapping[str, Path], seed: int) -> 
     untrained = subject.untrained(seed)
 
     def encoders(floor_faces: NDArray[np.uint8]) -> dict[str, Encode]:
-        size = min(MAX_COMPONENTS, len(floor_faces) // 2)
+        floor = pixel_floor(floor_faces, MAX_COMPONENTS, seed)  # the map has more values
         return {
             subject.name: subject.model.expression_map,
             f"{subject.name}, untrained": untrained.expression_map,
-            f"pixel PCA, {size}": fit_pixel_pca(floor_faces, size, seed),
+            floor.title: floor,
         }
 
     tables = []

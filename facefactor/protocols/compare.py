@@ -15,7 +15,7 @@ from facefactor.protocols.kept import Kept, Run
 from facefactor.protocols.pages import Grid, Heading, Part, Text, number
 from facefactor.protocols.probed import PROBED
 from facefactor.protocols.redrawing import REDRAWN
-from facefactor.protocols.reproduce import Weights, check_readers
+from facefactor.protocols.reproduce import Weights, check_readers, of_runs
 from facefactor.protocols.subject import model_title
 from facefactor.protocols.wanted_edits import PHOTOGRAPHED
 
@@ -68,10 +68,7 @@ class ComparisonPlan:
     def comparison(self, kept: Mapping[Run, Kept], failed: Mapping[Run, str]) -> Comparison:
         """Of what was measured for it or for others too."""
         own = self.runs()
-        kept = {run: kept[run] for run in own if run in kept}
-        return Comparison(
-            self.weights, self.specs, kept, {run: failed[run] for run in own if run in failed}
-        )
+        return Comparison(self.weights, self.specs, of_runs(kept, own), of_runs(failed, own))
 
 
 def plan_comparison(

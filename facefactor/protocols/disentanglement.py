@@ -21,7 +21,7 @@ from facefactor.evaluation.disentanglement import (
     tell,
     turned,
 )
-from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
+from facefactor.evaluation.floors import encode_faces, pixel_floor
 from facefactor.evaluation.pictures import matrix_picture
 from facefactor.evaluation.tables import ResultTable, Score
 from facefactor.factors import FactorName
@@ -106,9 +106,8 @@ def _matrix(known: ProbedFaces, codes: Mapping[str, Tensor], seed: int) -> Matri
         rows, labels = known.known(attribute)
         test = known.split(attribute, seed)[rows]
         learnt = known.faces[rows[~test]]
-        size = min(_COMPONENTS, len(learnt) // 2)
         try:
-            pca = fit_pixel_pca(learnt, size, seed)
+            pca = pixel_floor(learnt, _COMPONENTS, seed)
             own = {name: code[torch.from_numpy(rows)] for name, code in codes.items()}
             own[PIXELS] = encode_faces(pca, known.faces[rows])
             for name, code in own.items():

@@ -17,7 +17,7 @@ from facefactor.data.landmarks import crop_landmarks, landmarks_file, read_landm
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, split_hash
 from facefactor.errors import FaceFactorError
-from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
+from facefactor.evaluation.floors import encode_faces, pixel_floor
 from facefactor.evaluation.landmarks import landmark_error
 from facefactor.evaluation.tables import ResultTable, Score
 from facefactor.evaluation.verification import cosine, error_rates, threshold_at, verification
@@ -99,8 +99,9 @@ def _recogniser_on_pairs(
         }
         if "celeba" in folders:
             train, strangers = hold_out_people(READERS["celeba"](folders["celeba"]))
-            floor = cut_faces(some(train, FLOOR_FACES, seed), "arcface", size, cache)
-            encoders[f"pixel PCA, {_FLOOR_SIZE}"] = fit_pixel_pca(floor.faces, _FLOOR_SIZE, seed)
+            others = cut_faces(some(train, FLOOR_FACES, seed), "arcface", size, cache)
+            floor = pixel_floor(others.faces, _FLOOR_SIZE, seed)
+            encoders[floor.title] = floor
         for title, encode in encoders.items():
             codes = encode_faces(encode, pairs.cut.faces)
             table = verification(

@@ -20,9 +20,10 @@ from facefactor.data.multipie import multipie_name
 from facefactor.data.named_photos import kdef_name
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, labelled, of_split
+from facefactor.evaluation.floors import encode_faces
 from facefactor.evaluation.relighting import photo_area, spread_edges
-from facefactor.factors import FactorName, encode_codes
-from facefactor.images import photos_to_faces, read_photo
+from facefactor.factors import FactorName, ModelSpec, encode_codes
+from facefactor.images import read_photo
 from facefactor.perception.align import place
 from facefactor.protocols.subject import Subject, some
 from facefactor.protocols.yaw import measure_yaw
@@ -30,7 +31,6 @@ from facefactor.protocols.yaw import measure_yaw
 PHOTOS = 2500  # of a data set, at most; all of CroppedYale
 PEOPLE = 100  # told apart, at most
 _OF_PERSON = 4  # photos that a person needs to be one of them
-_BATCH = 32  # faces that are encoded at once
 _MANY = 25  # photos of a person
 _YAW_STEP = 15  # degrees between the seven poses of Neuro-Tensorial's Table 2
 _YAWS = 3  # steps to either side; heads turned further are of the last
@@ -170,20 +170,19 @@ DATASETS: dict[str, Callable[[Subject, CroppedFaces, int], Told]] = {
 @torch.inference_mode()
 def all_codes(model: Any, faces: NDArray[np.uint8]) -> dict[FactorName, Tensor]:
     """(N, D) of each factor that a model tells of faces (N, S, S, C); each face is read once."""
-    parts = [
-        encode_codes(model, photos_to_faces(faces[start : start + _BATCH]))
-        for start in range(0, len(faces), _BATCH)
-    ]
-    return {
-        name: torch.cat([part[name].flatten(1).float().cpu() for part in parts])
-        for name in model.spec.factors
-    }
+    sizes = code_sizes(model.spec)
+
+    def all_of(part: Tensor) -> Tensor:
+        factors = encode_codes(model, part)
+        return torch.cat([factors[name].flatten(1).float() for name in sizes], dim=1)
+
+    codes = torch.split(encode_faces(all_of, faces), list(sizes.values()), dim=1)
+    return dict(zip(sizes, codes, strict=True))
 
 
-def code_sizes(subject: Subject) -> dict[FactorName, int]:
+def code_sizes(spec: ModelSpec) -> dict[FactorName, int]:
     """How many numbers the code of each factor has."""
-    factors = subject.header.spec.factors
-    return {name: int(np.prod(factor.shape)) for name, factor in factors.items()}
+    return {name: int(np.prod(factor.shape)) for name, factor in spec.factors.items()}
 
 
 def _some_people(records: Sequence[FaceRecord], count: int, seed: int) -> list[FaceRecord]:

@@ -15,7 +15,7 @@ from facefactor.data.crops import CroppedFaces
 from facefactor.data.held_out import hold_out_people
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, labelled, of_split, split_hash
-from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
+from facefactor.evaluation.floors import encode_faces, pixel_floor
 from facefactor.evaluation.leakage import leakage_scores
 from facefactor.evaluation.tables import ResultTable, Score
 from facefactor.perception.head_pose import YAW_EDGES, yaw_bins
@@ -97,12 +97,12 @@ def _codes(
     subject: Subject, train: CroppedFaces, test: CroppedFaces, seed: int
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Name -> training and test codes: of every factor, and as many coordinates of the pixels."""
-    parts = [all_codes(subject.model, np.asarray(cut.faces)) for cut in (train, test)]
+    parts = [all_codes(subject.model, cut.faces) for cut in (train, test)]
     codes = {str(name): (parts[0][name], parts[1][name]) for name in parts[0]}
     size = max(own.shape[1] for own, _ in codes.values())
     chosen = np.random.default_rng(seed).permutation(len(train.faces))[:FLOOR_FACES]
     fitted = np.asarray(train.faces)[np.sort(chosen)]
-    pca = fit_pixel_pca(fitted, min(size, len(fitted) // 2), seed)
+    pca = pixel_floor(fitted, size, seed)
     codes["pixels"] = (encode_faces(pca, train.faces), encode_faces(pca, test.faces))
     return codes
 

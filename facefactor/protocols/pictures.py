@@ -43,7 +43,7 @@ def codes_picture(subject: Subject, folders: Mapping[str, Path], seed: int) -> F
     pictures = {}
     for name in suitable(folders, tuple(DATASETS), "codes-picture"):
         for known in labelled_faces(subject, name, folders[name], seed):
-            codes = all_codes(subject.model, np.asarray(known.cut.faces))
+            codes = all_codes(subject.model, known.cut.faces)
             for attribute, labels in known.labels.items():
                 picture = _maps(codes, known.title, attribute, labels, seed)
                 pictures[f"codes-{known.name}-{attribute}.png"] = picture

@@ -17,7 +17,7 @@ from facefactor.data.held_out import hold_out_people
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, split_hash
 from facefactor.evaluation.autoencoder import kept_autoencoder
-from facefactor.evaluation.floors import encode_faces, fit_pixel_pca
+from facefactor.evaluation.floors import encode_faces, pixel_floor
 from facefactor.evaluation.pictures import matrix_picture
 from facefactor.evaluation.predictability import (
     FOLDS,
@@ -81,14 +81,13 @@ def _baselines(subject: Subject, folders: Mapping[str, Path], seed: int) -> dict
     if "celeba" not in folders:
         logger.warning("no autoencoder and pixels beside the codes: they learn from celeba")
         return {}
-    size = sum(code_sizes(subject).values())
+    size = sum(code_sizes(subject.header.spec).values())
     train, _ = hold_out_people(READERS["celeba"](folders["celeba"]))
     faces = subject.cut(train).faces
     autoencoder = kept_autoencoder(faces, size, subject.cache, seed)
     chosen = np.random.default_rng(seed).permutation(len(faces))[:FLOOR_FACES]
-    components = min(size, len(chosen) // 2)
-    pca = fit_pixel_pca(faces[np.sort(chosen)], components, seed)
-    return {f"autoencoder, {size}": autoencoder.encode, f"pixel PCA, {components}": pca}
+    floor = pixel_floor(faces[np.sort(chosen)], size, seed)
+    return {f"autoencoder, {size}": autoencoder.encode, floor.title: floor}
 
 
 def _codes(

@@ -15,9 +15,9 @@ from facefactor.data.records import FaceRecord, check_disjoint, labelled, of_spl
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.floors import (
     encode_faces,
-    fit_pixel_pca,
     majority_class,
     one_answer,
+    pixel_floor,
 )
 from facefactor.evaluation.pictures import confusion_picture
 from facefactor.evaluation.probes import expression_probe
@@ -141,10 +141,9 @@ def _floors(
     tables = [expression_recognition(scores, part.labels, classes, name, f"always {constant}")]
     if part.train:
         cut = subject.cut(some(part.train, FLOOR_FACES, seed))
-        size = min(_FLOOR_SIZE, len(cut.faces) // 2)
-        title = f"pixel PCA, {size}, fitted on {len(cut.faces):,} faces of {name}"
         try:
-            pca = fit_pixel_pca(cut.faces, size, seed)
+            pca = pixel_floor(cut.faces, _FLOOR_SIZE, seed)
+            title = f"{pca.title}, fitted on {len(cut.faces):,} faces of {name}"
             codes, test_codes = (encode_faces(pca, faces) for faces in (cut.faces, part.cut.faces))
             labels = _expressions(cut.records)
             tables.append(

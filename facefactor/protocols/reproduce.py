@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from facefactor.checkpoints import packaged_weights, read_header, weights_file
 from facefactor.data.readers import READERS
@@ -24,6 +24,8 @@ from facefactor.protocols.subject import model_title
 
 # Beyond this share of the paper's photos more or fewer, figures are not of the same thing.
 _OTHER_PHOTOS = 0.05
+
+_Outcome = TypeVar("_Outcome")
 
 logger = logging.getLogger(__name__)
 
@@ -162,8 +164,12 @@ def measure_all(
         logger.info("%d of %d, %s: %s", done, len(runs), run, told)
         if progress is not None:
             progress(done, len(runs))
-    # In the order asked for: processes end in any other.
-    return {r: kept[r] for r in runs if r in kept}, {r: failed[r] for r in runs if r in failed}
+    return of_runs(kept, runs), of_runs(failed, runs)
+
+
+def of_runs(found: Mapping[Run, _Outcome], runs: Sequence[Run]) -> dict[Run, _Outcome]:
+    """What some of the runs gave, in their order: processes end in any other."""
+    return {run: found[run] for run in runs if run in found}
 
 
 @dataclass(frozen=True)
@@ -215,8 +221,7 @@ class PaperPlan:
     def reproduction(self, kept: Mapping[Run, Kept], failed: Mapping[Run, str]) -> Reproduction:
         """The paper's rows, of what was measured for them or for others too."""
         own, paper = self.runs(), PAPERS[self.method]
-        kept = {run: kept[run] for run in own if run in kept}
-        failed = {run: failed[run] for run in own if run in failed}
+        kept, failed = of_runs(kept, own), of_runs(failed, own)
         lines = tuple(self.line(row, kept, failed) for row in paper.rows)
         return Reproduction(self.method, paper.title, tuple(self.weights), lines, kept, failed)
 

@@ -19,7 +19,7 @@ from facefactor.data.crops import CroppedFaces, crop_faces, detector_for
 from facefactor.data.readers import read_pairs
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.errors import FaceFactorError
-from facefactor.evaluation.floors import fit_pixel_pca
+from facefactor.evaluation.floors import pixel_floor
 from facefactor.evaluation.tables import ResultTable
 from facefactor.factors import FactorName, encode_code
 from facefactor.images import Photo
@@ -28,7 +28,6 @@ from facefactor.nn.inference import quicken
 
 CACHE = Path(".cache") / "faces"
 FLOOR_FACES = 6000  # enough for 256 components; more only takes longer
-MAX_COMPONENTS = 1024  # of the pixel floor; thousands would take minutes to fit
 Encode = Callable[[Tensor], Tensor]
 Item = TypeVar("Item")
 
@@ -81,8 +80,7 @@ class Subject:
     def encoders(
         self, factor: FactorName, floor_faces: NDArray[np.uint8] | None, seed: int
     ) -> dict[str, Encode]:
-        """Name -> encoder of one factor: the model, itself untrained, and pixel PCA of the code's
-        size, or of `MAX_COMPONENTS`, or as many as half of the faces it is fit on."""
+        """Name -> encoder of one factor: the model, itself untrained, and the pixel floor."""
         size = int(np.prod(self.header.spec.factors[factor].shape))
         untrained = self.untrained(seed)
         encoders: dict[str, Encode] = {
@@ -90,8 +88,8 @@ class Subject:
             f"{self.name}, untrained": lambda faces: encode_code(untrained, faces, factor),
         }
         if floor_faces is not None:
-            size = min(size, MAX_COMPONENTS, len(floor_faces) // 2)
-            encoders[f"pixel PCA, {size}"] = fit_pixel_pca(floor_faces, size, seed)
+            floor = pixel_floor(floor_faces, size, seed)
+            encoders[floor.title] = floor
         return encoders
 
     def untrained(self, seed: int) -> Any:
