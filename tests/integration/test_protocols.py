@@ -58,7 +58,7 @@ def test_probes_of_code_and_map_with_their_floors(rafdb, weights, tmp_path, monk
     )
     rows = {(table.protocol, table.model): table for table in tables}
     for protocol, floor in (
-        ("expression probe, standardised recipe", "pixel PCA, 256"),
+        ("expression probe, standardised recipe", "pixel PCA, 140"),
         ("expression map probe, standardised recipe", "pixel PCA, 140"),
     ):
         for model in ("facecycle", "facecycle, untrained", floor):
