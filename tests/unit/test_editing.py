@@ -140,3 +140,11 @@ def test_a_factor_the_model_does_not_have(name: FactorName, message: str) -> Non
     with pytest.raises(FactorError, match=message):
         set_strength(face, MadeUp(), name, 1)
     check_factor(SPEC, "identity")
+
+
+def test_factors_of_some_faces_in_any_order_and_again() -> None:
+    codes = torch.arange(6.0).view(3, 2)
+    factors = Factors({"identity": codes}, {"portrait": 10 * codes})
+    chosen = factors.of(torch.tensor([2, 0, 2]))
+    assert chosen["identity"].tolist() == [[4.0, 5.0], [0.0, 1.0], [4.0, 5.0]]
+    assert chosen.residual["portrait"].tolist() == [[40.0, 50.0], [0.0, 10.0], [40.0, 50.0]]

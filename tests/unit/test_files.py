@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from facefactor.errors import FaceFactorError
-from facefactor.files import WriteError, atomic_path
+from facefactor.files import WriteError, atomic_path, file_version
 
 
 def test_the_file_appears_when_the_block_ends_and_parents_are_made(tmp_path: Path) -> None:
@@ -104,3 +104,13 @@ def test_others_may_read_the_file_as_the_umask_says(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_the_version_changes_with_what_is_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    assert file_version(file) == (-1, -1)
+    file.write_text("one")
+    os.utime(file, ns=(5, 7))
+    assert file_version(file) == (3, 7)
+    os.utime(file, ns=(5, 8))
+    assert file_version(file) == (3, 8)

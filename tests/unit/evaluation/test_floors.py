@@ -9,6 +9,7 @@ from facefactor.evaluation.floors import (
     fit_pixel_pca,
     majority_class,
     one_answer,
+    pixel_floor,
 )
 
 
@@ -50,6 +51,15 @@ def test_pca_takes_nothing_from_faces_it_was_not_fitted_on(faces):
 def test_pca_needs_more_faces_than_components(faces):
     with pytest.raises(ValueError, match="60 components need more than 60 faces, got 60"):
         fit_pixel_pca(faces, size=60)
+
+
+def test_the_floor_is_as_long_as_the_code_or_half_of_the_faces(faces, monkeypatch):
+    assert pixel_floor(faces, 7).title == "pixel PCA, 7"
+    assert pixel_floor(faces, 5000).title == "pixel PCA, 30"
+    monkeypatch.setattr("facefactor.evaluation.floors.MAX_COMPONENTS", 12)
+    floor = pixel_floor(faces, 5000, seed=3)
+    assert floor.title == "pixel PCA, 12"
+    torch.testing.assert_close(floor.components, fit_pixel_pca(faces, 12, seed=3).components)
 
 
 class Encoder(nn.Module):
