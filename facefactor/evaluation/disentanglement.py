@@ -107,6 +107,7 @@ def _in_span(
     """
     wide = known.astype(np.float64)  # products square what is small
     length, axes = np.linalg.eigh(wide @ wide.T)
+    length = np.maximum(length, np.finfo(np.float64).tiny)  # codes that never vary are all zeros
     spanning = length > 1e-10 * length[-1]
     scale, axes = np.sqrt(length[spanning]), axes[:, spanning]
     told = shown @ (wide.T @ (axes / scale))
