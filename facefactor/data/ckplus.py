@@ -35,6 +35,13 @@ CK48_POINTS: Points = (
 
 PEAKS = 3  # last frames of a sequence that show its expression, as the field counts them
 
+# The sequences that CK+ labels contempt. CK+neutral-peak has no such class, but kept their first
+# frames, under names shortened like all others: "54_002" is the contempt of S154 where fear of S054
+# is meant. (A recogniser puts those frames below a cosine of 0.17, all others above 0.46.)
+_CONTEMPT = ["S138_008", "S139_002", "S147_002", "S148_002", "S149_002", "S151_002", "S154_002"]
+_CONTEMPT += ["S155_002", "S156_002", "S157_002", "S158_002", "S160_006", "S502_002", "S503_002"]
+_CONTEMPT += ["S504_002", "S505_002", "S506_002", "S895_002"]
+
 _FRAME = re.compile(r"(?P<subject>S\d{3})_(?P<sequence>\d{3})_\d{8}")
 
 
@@ -94,26 +101,29 @@ def read_ckplus_pairs(folder: Path | str) -> list[FaceRecord]:
 
     A row names a peak frame (in the folder of its class), its subject, and the neutral frame (in
     `neutral_all309`) of the same sequence. The release shortened "S100_005" to "00_005", which two
-    people may share; rows flagged for that, or without a subject, are left out. Neutral before
-    peak, pair by pair; the two have one clip. Faces are found by the detector.
+    people may share; rows flagged for that, or without a subject, are left out, as are those whose
+    neutral frame is the beginning of another person's contempt. Neutral before peak, pair by pair;
+    the two have one clip. Faces are found by the detector.
     """
     top = existing_folder(folder)
     file = label_file(top, ["pairs.csv"], "CK+neutral-peak")
     neutral = image_folder(top, ["neutral_all309", "neutral"], "CK+neutral-peak")
     flag = "neutral_file_claimed_by_two_sequences"
+    contempts = {clip[2:] for clip in _CONTEMPT}
     records = []
     for line, row in csv_rows(file, ["peak_file", "emotion", "subject", "neutral_file", flag]):
         where = f"{file}, line {line}"
         if row[flag] not in ("0", "1"):
             raise DataError(f"{where}: expected 0 or 1 in {flag}, found {row[flag]!r}")
-        if row[flag] == "1" or not row["subject"]:
+        sequence = "_".join(row["peak_file"].split("_")[:-1])
+        if row[flag] == "1" or not row["subject"] or sequence in contempts:
             continue
         expression = expression_named(row["emotion"], where)
         first, peak = neutral / row["neutral_file"], top / row["emotion"] / row["peak_file"]
         for path in (first, peak):
             if not path.is_file():
                 raise DataError(f"{where}: {path} does not exist; unpack the images again")
-        clip = f"{row['subject']}_{'_'.join(peak.stem.split('_')[1:-1])}"
+        clip = f"{row['subject']}{sequence[2:]}"
         records.append(FaceRecord(first, row["subject"], "neutral", clip=clip, frontal=True))
         records.append(FaceRecord(peak, row["subject"], expression, clip=clip, frontal=True))
     if not records:

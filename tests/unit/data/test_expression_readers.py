@@ -114,6 +114,7 @@ def pairs(tmp_path):
         "00_005_00000023.jpg,anger,S100,00_005_00000001.jpg,0",
         "11_006_00000010.jpg,happy,S111,11_006_00000001.jpg,1",
         "32_005_00000016.jpg,disgust,,32_005_00000001.jpg,0",
+        "54_002_00000015.jpg,fear,S054,54_002_00000001.jpg,0",  # S154_002 begins contempt
     ]
     draw(tmp_path / "anger/00_005_00000023.jpg")
     draw(tmp_path / "neutral_all309/00_005_00000001.jpg")
@@ -121,7 +122,7 @@ def pairs(tmp_path):
     return tmp_path
 
 
-def test_pairs_without_flagged_rows_and_those_of_nobody(pairs):
+def test_pairs_without_flagged_rows_those_of_nobody_and_those_of_two(pairs):
     assert [
         (r.path.parent.name, r.expression, r.subject, r.clip) for r in read_ckplus_pairs(pairs)
     ] == [
