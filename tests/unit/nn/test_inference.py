@@ -61,6 +61,17 @@ def test_a_norm_that_follows_no_convolution_stays():
     torch.testing.assert_close(network(x), expected)
 
 
+def test_activations_write_over_what_convolutions_made_and_over_nothing_else():
+    block = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU6(), nn.LeakyReLU(0.1))
+    network = learnt(nn.Sequential(nn.ReLU(), nn.Flatten(0, 0), block))
+    x = torch.randn(2, 3, 5, 5)
+    given, expected = x.clone(), network(x)
+    quicken(network)
+    assert [network[0].inplace, block[2].inplace, block[3].inplace] == [False, True, False]
+    torch.testing.assert_close(network(x), expected)
+    assert torch.equal(x, given)
+
+
 def test_a_network_that_learns_is_refused():
     with pytest.raises(ValueError, match="eval"):
         quicken(NormalisedBlock(3, 4))
