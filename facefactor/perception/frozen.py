@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from facefactor.nn.inference import quicken
+
 
 class Frozen(nn.Module):
     """`network` with fixed weights, always in eval mode; gradients still reach its input.
@@ -24,3 +26,11 @@ class Frozen(nn.Module):
     def train(self, mode: bool = True) -> Frozen:
         """Stays in eval mode: `.train()` on the whole must not wake batch norm or dropout here."""
         return super().train(False)
+
+
+def as_instrument(network: nn.Module) -> Frozen:
+    """`network`, changed in place, as losses look through it: the same function in less time.
+
+    Not for a frozen part of a model, whose file holds the tensors as they were trained.
+    """
+    return Frozen(quicken(network.eval()))

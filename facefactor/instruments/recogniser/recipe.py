@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from facefactor.nn.resnet import IResNet18
-from facefactor.perception.frozen import Frozen
+from facefactor.perception.frozen import as_instrument
 from facefactor.perception.instruments import find_weights
 from facefactor.perception.recognition import MobileFaceNet, Recogniser, load_mobilefacenet
 from facefactor.stages import Stage
@@ -131,7 +131,7 @@ def stages(recipe: Recipe, model: Recogniser, instrument: nn.Module | None) -> l
             "the recipe imitates a teacher and none is given; give one, or set weights.cosine, "
             "weights.relational and weights.maps to 0"
         )
-    teacher = Frozen(instrument) if distils and instrument is not None else None
+    teacher = as_instrument(instrument) if distils and instrument is not None else None
 
     def recognition() -> RecogniserStage:
         # Lightning takes seconds to import and recognising does not need it

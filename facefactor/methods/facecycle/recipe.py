@@ -21,7 +21,7 @@ from facefactor.methods.facecycle.networks import (
     LearnedStem,
     ResidualEncoder,
 )
-from facefactor.perception.frozen import Frozen
+from facefactor.perception.frozen import Frozen, as_instrument
 from facefactor.perception.instruments import feature_network, find_weights
 from facefactor.perception.vgg import load_vgg19
 from facefactor.stages import Stage
@@ -276,7 +276,7 @@ def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module | None) -> li
     )
 
     assert instrument is not None
-    seen = Frozen(instrument)
+    seen = as_instrument(instrument)
 
     def schedule(rate: float, betas: tuple[float, float], images: int, drop_at: float) -> Schedule:
         return Schedule(rate, betas, max(1, int(images // recipe.batch_size * drop_at)))

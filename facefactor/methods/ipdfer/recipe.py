@@ -17,7 +17,7 @@ from facefactor.methods.ipdfer.model import IPDFER
 from facefactor.methods.ipdfer.networks import Decoder
 from facefactor.nn.resnet import IResNet18
 from facefactor.nn.schedules import Schedule
-from facefactor.perception.frozen import Frozen
+from facefactor.perception.frozen import Frozen, as_instrument
 from facefactor.perception.head_pose import head_pose, yaw_bins, yaw_of_paper
 from facefactor.perception.instruments import find_weights
 from facefactor.perception.recognition import MobileFaceNet, Recogniser, load_recogniser
@@ -175,7 +175,7 @@ def stages(recipe: Recipe, model: IPDFER, instrument: nn.Module | None = None) -
         return IPDFERStage(
             model,
             build_discriminator(recipe, model),
-            None if instrument is None else Frozen(instrument),
+            None if instrument is None else as_instrument(instrument),
             fitted_pose if recipe.yaw == "fitted" else formula_pose,
             [recipe.classes.index(n) if n in recipe.classes else -1 for n in EXPRESSIONS],
             class_weights(counts, recipe.class_balance),

@@ -8,7 +8,7 @@ from torch import nn
 
 from facefactor.methods.leed.model import CROP
 from facefactor.perception.expression import load_expression_encoder
-from facefactor.perception.frozen import Frozen
+from facefactor.perception.frozen import as_instrument
 from facefactor.perception.instruments import feature_network, find_weights
 from facefactor.perception.packaged import packaged_instrument
 from facefactor.perception.recognition import FeatureMaps, load_mobilefacenet
@@ -29,8 +29,8 @@ class Instruments(nn.Module):
 
     def __init__(self, features: nn.Module, expressions: nn.Module, expression_size: int) -> None:
         super().__init__()
-        self.features = Frozen(features)
-        self.expressions = Frozen(expressions)
+        self.features = as_instrument(features)
+        self.expressions = as_instrument(expressions)
         self.expression_size = expression_size
 
 

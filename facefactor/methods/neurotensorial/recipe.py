@@ -30,7 +30,7 @@ from facefactor.methods.neurotensorial.networks import (
 from facefactor.methods.neurotensorial.proof import ProofOfConcept
 from facefactor.methods.neurotensorial.tensors import projection
 from facefactor.nn.schedules import Schedule
-from facefactor.perception.frozen import Frozen
+from facefactor.perception.frozen import as_instrument
 from facefactor.perception.instruments import find_weights
 from facefactor.perception.packaged import packaged_instrument
 from facefactor.perception.recognition import load_recogniser
@@ -196,7 +196,7 @@ def stages(
         return NeuroTensorialStage(
             model,
             Discriminator(recipe.channels, HIDDEN, recipe.image_size),
-            None if instrument is None else Frozen(instrument),
+            None if instrument is None else as_instrument(instrument),
             recipe.weights,
             recipe.balance_ratio,
             recipe.balance_rate,

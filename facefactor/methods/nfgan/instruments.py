@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from facefactor.methods.nfgan.model import CROP
 from facefactor.perception.align import CROPS
-from facefactor.perception.frozen import Frozen
+from facefactor.perception.frozen import as_instrument
 from facefactor.perception.instruments import find_weights
 from facefactor.perception.lightcnn import LightCNN9, load_lightcnn9
 from facefactor.perception.packaged import packaged_instrument
@@ -33,8 +33,8 @@ class Instruments(nn.Module):
 
     def __init__(self, features: nn.Module, identity: nn.Module) -> None:
         super().__init__()
-        self.features = Frozen(features)
-        self.identity = Frozen(identity)
+        self.features = as_instrument(features)
+        self.identity = as_instrument(identity)
 
 
 def load_instruments(features: str, identity: str) -> Instruments:
