@@ -1,4 +1,5 @@
-"""Faces with the frontal neutral face of the same person: what NFGAN learns from (Sec. 5.1).
+"""Faces with the frontal neutral face of the same person, and faces without: what NFGAN learns
+from (Sec. 5.1).
 
 Nobody on whom a figure is measured is among them. They come from what `training.sources` keeps for
 training: without the tenth of the people of a data set that `held_out` names (all of CelebA's test
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from kornia.augmentation import ColorJiggle, RandomAffine
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from facefactor.data.colour import match_colour
@@ -52,12 +54,13 @@ class Normalized:
     people: list[Rows]  # a person each: all photos of those who have a frontal neutral one
     targets: dict[int, Rows]  # photo of `people` -> the photos that are its normalised face
     guides: Rows  # all frontal neutral photos, of unknown people too
+    unpaired: Rows  # photos without a target: of everybody else
 
     def __str__(self) -> str:
         photos = sum(map(len, self.people))
         return (
             f"{photos} photos of {len(self.people)} people who have a frontal neutral face; "
-            f"{len(self.guides)} such faces of anybody"
+            f"{len(self.guides)} such faces of anybody; {len(self.unpaired)} photos of others"
         )
 
 
@@ -92,7 +95,8 @@ def find_targets(records: Sequence[FaceRecord], frontal: NDArray[np.bool_]) -> N
             f"none of {len(photos)} known people in {len(records)} photos has a frontal neutral "
             "face; give a data set of known people with such photos (celeba, kdef, ckplus-pairs)"
         )
-    return Normalized(people, targets, np.flatnonzero(frontal))
+    unpaired = np.array([row for row in range(len(records)) if row not in targets], np.int64)
+    return Normalized(people, targets, np.flatnonzero(frontal), unpaired)
 
 
 class NormalizedPairs(Dataset[NormalizedBatch]):
@@ -110,6 +114,8 @@ class NormalizedPairs(Dataset[NormalizedBatch]):
         faces: (M, S, S, 3) uint8.
         records: M of them.
         who: of these faces.
+        unpaired: how many photos of a batch have no target, if there are any such photos. They are
+            moved and coloured as inputs are, and their colours are their own.
     """
 
     def __init__(
@@ -119,10 +125,12 @@ class NormalizedPairs(Dataset[NormalizedBatch]):
         who: Normalized,
         batch_size: int,
         seed: int,
+        unpaired: int = 0,
     ) -> None:
         self.faces = faces
         self.who = who
-        self.batch_size = batch_size
+        self.unpaired = unpaired if len(who.unpaired) else 0
+        self.pairs = batch_size - self.unpaired
         self.seed = seed
         self.known_light = np.array([record.light is not None for record in records], bool)
         self.move = RandomAffine(
@@ -132,23 +140,30 @@ class NormalizedPairs(Dataset[NormalizedBatch]):
 
     def __getitem__(self, step: int) -> NormalizedBatch:
         draw = np.random.default_rng((self.seed, 1, step))
-        people = people_of_step(step, len(self.who.people), self.batch_size, self.seed)
+        people = people_of_step(step, len(self.who.people), self.pairs, self.seed)
         faces, targets = zip(*(self._pair(draw, int(person)) for person in people), strict=True)
-        chosen = self.who.guides[draw.integers(len(self.who.guides), size=self.batch_size)]
-        mirrored = draw.random(self.batch_size) < 0.5
-        guides = [
-            face[:, ::-1] if turn else face
-            for face, turn in zip(self.faces[chosen], mirrored, strict=True)
-        ]
+        guides = self._any(draw, self.who.guides, self.pairs)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(draw.integers(2**62)))
             moved = self.move(photos_to_faces(faces))
             pairs = torch.cat([moved, photos_to_faces(targets)], dim=2)  # one image each
             both = self.jitter(pairs)
-            coloured = self.jitter(photos_to_faces(guides))
-        size = moved.shape[2]
-        return NormalizedBatch(
-            *(images.clamp(0, 1).contiguous() for images in (*both.split(size, dim=2), coloured))
+            coloured = self.jitter(guides)
+            others = moved[:0]
+            if self.unpaired:
+                others = self.jitter(self.move(self._any(draw, self.who.unpaired, self.unpaired)))
+        parts = (*both.split(moved.shape[2], dim=2), coloured, others)
+        return NormalizedBatch(*(images.clamp(0, 1).contiguous() for images in parts))
+
+    def _any(self, draw: np.random.Generator, rows: Rows, count: int) -> Tensor:
+        """(count, 3, S, S) any of these photos, half of them mirrored."""
+        chosen = rows[draw.integers(len(rows), size=count)]
+        mirrored = draw.random(count) < 0.5
+        return photos_to_faces(
+            [
+                face[:, ::-1] if turn else face
+                for face, turn in zip(self.faces[chosen], mirrored, strict=True)
+            ]
         )
 
     def _pair(
@@ -181,7 +196,7 @@ class RenderedNormalized(Dataset[NormalizedBatch]):
 
     def __getitem__(self, step: int) -> NormalizedBatch:
         faces, targets = self.pairs[step]
-        return NormalizedBatch(faces, targets, guides=targets.roll(1, 0))
+        return NormalizedBatch(faces, targets, guides=targets.roll(1, 0), unpaired=faces[:0])
 
 
 def normalized_scenes(scenes: Scenes) -> Scenes:

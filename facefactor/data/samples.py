@@ -145,11 +145,13 @@ class RenderedBatch(NamedTuple):
 
 
 class NormalizedBatch(NamedTuple):
-    """Faces, the frontal neutral face of the same person, and frontal neutral faces of anybody."""
+    """Faces, the frontal neutral face of the same person, frontal neutral faces of anybody, and
+    faces whose own frontal neutral face nobody knows."""
 
     faces: Tensor  # (N, 3, S, S) in [0, 1]
     targets: Tensor  # (N, 3, S, S) the same people, frontal and neutral (y)
     guides: Tensor  # (N, 3, S, S) frontal neutral faces of anybody (g)
+    unpaired: Tensor  # (M, 3, S, S) faces of other people; M may be 0
 
 
 class NeutralisedBatch(NamedTuple):

@@ -110,14 +110,22 @@ def normalized_samples(
     """Batches of photos, of rendered faces, or of both where there are both."""
     if renderer is None:
         assert who is not None  # `check_normalized` wants one of the two
-        return NormalizedPairs(known.faces, known.records, who, batch_size, seed)
+        return _pairs(known, who, batch_size, seed, recipe)
     if who is None:
         return RenderedNormalized(renderer, TRAINED_PEOPLE, batch_size, seed)
     rendered = rendered_faces(recipe, batch_size)
     return Mixed(
-        NormalizedPairs(known.faces, known.records, who, batch_size - rendered, seed),
+        _pairs(known, who, batch_size - rendered, seed, recipe),
         RenderedNormalized(renderer, TRAINED_PEOPLE, rendered, seed),
     )
+
+
+def _pairs(
+    known: TrainingFaces, who: Normalized, batch_size: int, seed: int, recipe: Any
+) -> NormalizedPairs:
+    """Photos with their targets, and the recipe's share of photos without any."""
+    unpaired = min(round(recipe.unpaired_share * batch_size), batch_size - 1)
+    return NormalizedPairs(known.faces, known.records, who, batch_size, seed, unpaired)
 
 
 def rendered_faces(recipe: Any, batch_size: int) -> int:

@@ -32,6 +32,7 @@ class Recipe:
     balance_steps: int  # 0: weights multiply losses; else gradients, measured over so many steps
     # schedule
     batch_size: int
+    unpaired_share: float  # of a batch's photos: others, of people without a frontal neutral photo
     autoencoding_images: int  # seen before, by Enc and Dec alone; 0: the paper's training only
     images: int  # seen in training
     autoencoding_rate: float
@@ -56,6 +57,7 @@ _PAPER = Recipe(
     symmetry="pixels",
     balance_steps=0,
     batch_size=64,
+    unpaired_share=0.0,
     autoencoding_images=0,
     images=20 * 254_156,  # 20 epochs of the pairs of VGG-Face and Multi-PIE (Sec. 5.1)
     autoencoding_rate=0.0,
@@ -72,6 +74,7 @@ _SMALL = replace(
     # lengths of gradients, by eye: with the printed numbers nothing makes faces differ by person
     weights=replace(_PAPER.weights, identity=2.0, pixel=0.5),
     batch_size=32,
+    unpaired_share=0.5,  # too few people are known frontal and neutral to learn who is who from
     autoencoding_images=64_000,  # a step 370 M: without it all faces stay one mean face for long
     images=600_000,
     autoencoding_rate=1e-3,
@@ -164,3 +167,5 @@ def _check(recipe: Recipe) -> None:
         if getattr(recipe, name) not in possible:
             told = " or ".join(map(str, possible))
             raise ValueError(f"{name} is {getattr(recipe, name)}; set {told}")
+    if not 0 <= recipe.unpaired_share < 1:
+        raise ValueError(f"unpaired_share is {recipe.unpaired_share}; set 0 or more, less than 1")

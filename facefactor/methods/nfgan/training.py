@@ -116,7 +116,8 @@ class NFGANStage(LightningModule):
     def propagate(self, batch: NormalizedBatch) -> dict[str, Tensor]:
         """Gives every weight its gradient; the weighted terms by name, without a gradient."""
         model = self.model
-        faces, targets, guides = (model.seen(images) for images in batch)
+        faces, targets, guides, unpaired = (model.seen(images) for images in batch)
+        faces = torch.cat([faces, unpaired])
         drawn = model.decoder(model.encoder(faces))  # x~
         image = drawn.detach().requires_grad_()  # losses end here; from here gradients part
         judged = None if self.discriminator is None else self.discriminator(image)
@@ -139,19 +140,21 @@ class NFGANStage(LightningModule):
         """The terms of Enc and Dec, not weighted, one for each weight that is not 0.
 
         Args:
-            image, faces, targets: x~, x and y, (N, colours, S, S).
+            image, faces: x~ and x, (N, colours, S, S).
+            targets: y of the first of them, at most N.
             judged: what Dis says of x~; None where nobody asks.
         """
         look = self.instruments
         image_rgb, faces_rgb, targets_rgb = (_rgb(images) for images in (image, faces, targets))
+        paired = len(targets)
         terms: dict[str, Callable[[], Tensor]] = {
             "feature": lambda: feature_loss(  # Eq. 2
-                look.features(image_rgb), _unmoved(look.features, targets_rgb)
+                look.features(image_rgb[:paired]), _unmoved(look.features, targets_rgb)
             ),
             "identity": lambda: identity_loss(  # Eq. 6: of the face given, not of the target
                 look.identity(image_rgb), _unmoved(look.identity, faces_rgb)
             ),
-            "pixel": lambda: pixel_loss(image, targets),  # Eq. 7
+            "pixel": lambda: pixel_loss(image[:paired], targets),  # Eq. 7
             "symmetry": lambda: self._symmetry(image),  # Eq. 3
             "adversarial": lambda: real_loss(_known(judged)),  # Eq. 5
         }
