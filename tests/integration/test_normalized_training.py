@@ -40,6 +40,7 @@ class Recipe:
     batch_size: int = 4
     images: int = 12
     rendered_share: float = 0.25
+    unpaired_share: float = 0.5
 
 
 class Toy(nn.Module):
@@ -124,7 +125,8 @@ def test_photos_alone(seen, celeba, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         path = train("toy", {"celeba": celeba}, tmp_path / "run", cache=tmp_path)
     assert load_file(path)["gain"] != 0
-    assert len(seen) == 3 and seen[0].faces.shape == (4, 3, SIZE, SIZE)
+    assert len(seen) == 3
+    assert seen[0].faces.shape == seen[0].unpaired.shape == (2, 3, SIZE, SIZE)
     for batch in seen:
         assert min(batch.targets.mean(), batch.guides.mean()) > 0.6  # the bright ones
     trained, held_out = hold_out_people(read_celeba(celeba))
@@ -150,7 +152,8 @@ def test_rendered_faces_alone_and_both(seen, celeba, talker, tmp_path, monkeypat
     photos = {"celeba": celeba}
     train("toy", photos, tmp_path / "both", morphable=talker, cache=tmp_path)
     assert drawn == ["Mixed", "NormalizedPairs", "RenderedNormalized"] * 3
-    assert seen[-1].faces.shape == (4, 3, SIZE, SIZE)
+    # of four a quarter is rendered, and half of the photos have no target
+    assert [len(images) for images in seen[-1]] == [2, 2, 2, 2]
     for share, message in (("0", "leaves out photos or"), ("1.5", "inside"), ("0.9", "leaves")):
         with pytest.raises(TrainingError, match=f"rendered_share={share}.*{message}"):
             train(

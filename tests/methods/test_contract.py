@@ -233,7 +233,7 @@ def batch_of(samples, spec):
     if samples == "fitted":
         return fitted_batch(face)
     if samples == "normalized":
-        return NormalizedBatch(*torch.rand(3, 3, *face))
+        return NormalizedBatch(*torch.rand(8, *face).split([2, 2, 2, 2]))
     if samples == "neutralised":
         return NeutralisedBatch(*torch.rand(2, 3, *face))
     assert samples == "labelled"

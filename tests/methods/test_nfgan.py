@@ -232,21 +232,24 @@ def tiny_stage(weights: Weights = EQUAL, colours: int = 3, **changes) -> NFGANSt
     return stage
 
 
-def made_batch(count: int = 3) -> NormalizedBatch:
+def made_batch(count: int = 3, unpaired: int = 2) -> NormalizedBatch:
     random = torch.Generator().manual_seed(1)
-    return NormalizedBatch(*torch.rand(3, count, 3, 64, 64, generator=random))
+    images = torch.rand(3 * count + unpaired, 3, 64, 64, generator=random)
+    return NormalizedBatch(*images.split([count] * 3 + [unpaired]))
 
 
 def literal_gradients(stage, batch):
     """Of Enc, Dec and Dis, each by its own line of Algorithm 1, through one graph."""
     model, judge, look = stage.model, stage.discriminator, stage.instruments
-    drawn = model.decoder(model.encoder(batch.faces))
+    faces = torch.cat([batch.faces, batch.unpaired])
+    drawn = model.decoder(model.encoder(faces))
+    known = drawn[:3]  # whose normalised faces are
     judged = judge(drawn)
-    maps, targets = look.features(drawn), look.features(batch.targets)
+    maps, targets = look.features(known), look.features(batch.targets)
     feature = (maps - targets).square().sum(dim=1).mean()
-    pairs = zip(look.identity(drawn), look.identity(batch.faces), strict=True)
+    pairs = zip(look.identity(drawn), look.identity(faces), strict=True)
     identity = sum((a - b).abs().sum(dim=1).mean() for a, b in pairs)
-    pixel = ((2 * drawn - 1) - (2 * batch.targets - 1)).abs().mean()
+    pixel = ((2 * known - 1) - (2 * batch.targets - 1)).abs().mean()
     signed = 2 * drawn - 1
     symmetry = (signed - signed.flip(3))[..., :32].abs().mean()
     adversarial = -judged.sigmoid().log().mean()
@@ -286,6 +289,16 @@ def test_each_network_descends_its_own_line():
     assert all(weight.grad is None for weight in stage.instruments.parameters())
 
 
+def test_a_face_without_a_target_is_asked_who_it_is_and_for_no_features_or_pixels():
+    for name in vars(EQUAL):
+        stage = tiny_stage(replace(Weights(0.0, 0.0, 0.0, 0.0, 0.0), **{name: 1.0}))
+        image = torch.rand(3, 3, 64, 64, requires_grad=True)
+        judged = stage.discriminator and stage.discriminator(image)
+        terms = stage.generator_terms(image, torch.rand(3, 3, 64, 64), image.detach()[:2], judged)
+        (slope,) = torch.autograd.grad(terms[name] + 0 * image.sum(), image)
+        assert bool(slope[2].any()) == (name not in ("feature", "pixel")), name
+
+
 def test_adversary_and_symmetry_alone_leave_enc_without_gradient():
     stage = tiny_stage(Weights(0.0, 0.0, 0.0, 1.0, 1.0))
     stage.propagate(made_batch())
@@ -297,7 +310,7 @@ def test_batch_statistics_see_each_image_once():
     stage = tiny_stage()
     batch, fresh = made_batch(), copy.deepcopy(stage.model)
     stage.propagate(batch)
-    fresh.decoder(fresh.encoder(batch.faces))
+    fresh.decoder(fresh.encoder(torch.cat([batch.faces, batch.unpaired])))
     counted = 0
     for (name, found), expected in zip(
         stage.model.state_dict().items(), fresh.state_dict().values(), strict=True

@@ -38,7 +38,9 @@ def test_a_frontal_neutral_photo_is_its_own_target_and_the_others():
     goals = {row: goals.tolist() for row, goals in who.targets.items()}
     assert goals == {0: [0], 2: [0, 3], 3: [3]}
     assert who.guides.tolist() == [0, 3]
+    assert who.unpaired.tolist() == [1, 4]
     assert str(who).startswith("3 photos of 1 people who have a frontal neutral face; 2 such")
+    assert str(who).endswith("; 2 photos of others")
 
 
 def test_the_neutral_face_of_the_same_sequence_comes_first():
@@ -55,6 +57,7 @@ def test_a_clip_stands_for_its_person_and_strangers_are_guides_only():
     who = find_targets(records, np.array([True, False, True, False]))
     assert [rows.tolist() for rows in who.people] == [[0, 1]]  # the subject "a" is somebody else
     assert who.guides.tolist() == [0, 2]
+    assert who.unpaired.tolist() == [2, 3]
 
 
 def test_nobody_with_a_frontal_neutral_face_is_an_error():
@@ -138,9 +141,30 @@ def test_a_batch_follows_from_seed_and_step_alone(made):
     assert torch.random.get_rng_state().equal(before)
     assert not first.faces.equal(pairs[4].faces)
     assert not first.faces.equal(NormalizedPairs(faces, records, who, 4, 6)[3].faces)
-    for images in first:
+    assert [len(images) for images in first] == [4, 4, 4, 0]  # everybody has a target
+    for images in first[:3]:
         assert images.shape == (4, 3, SIZE, SIZE) and images.is_contiguous()
         assert images.dtype == torch.float32 and 0 <= images.min() and images.max() <= 1
+
+
+def test_photos_of_others_come_without_a_target(made):
+    """Person 0 has no frontal neutral photo now."""
+    faces, records, frontal = made
+    who = find_targets(records, frontal & (np.arange(len(frontal)) > 0))
+    pairs = as_they_are(NormalizedPairs(faces, records, who, 6, 0, unpaired=4))
+    batches = [pairs[step] for step in range(20)]
+    assert {tuple(map(len, batch)) for batch in batches} == {(2, 2, 2, 4)}
+    assert {*of_person(torch.cat([batch.faces for batch in batches]))} == {1, 2}
+    others = torch.cat([batch.unpaired for batch in batches])
+    assert {*of_person(others)} == {0}
+    numbers = (others[:, 1, 0, 0] * 255 / 20).round().long() - 1
+    assert set(numbers.tolist()) == {0, 1, 2}
+    assert 0.35 < (others[:, 0, 0, 0] < others[:, 0, 0, -1]).float().mean() < 0.65  # mirrored
+    changed = NormalizedPairs(faces, records, who, 6, 0, unpaired=4)
+    still = changed[0].unpaired
+    assert still.equal(changed[0].unpaired) and not still.equal(batches[0].unpaired)
+    nobody = NormalizedPairs(faces, records, find_targets(records, frontal), 6, 0, unpaired=4)
+    assert [len(images) for images in nobody[0]] == [6, 6, 6, 0]
 
 
 def test_the_faces_given_are_not_changed(made):
@@ -215,7 +239,8 @@ def test_rendered_batches_follow_from_seed_and_step(renderer):
     first, again, other = rendered[2], RenderedNormalized(renderer, 50, 3, 1)[2], rendered[3]
     assert all(a.equal(b) for a, b in zip(first, again, strict=True))
     assert not first.faces.equal(other.faces)
-    for images in first:
+    assert len(first.unpaired) == 0
+    for images in first[:3]:
         assert images.shape == (3, 3, SIZE, SIZE) and 0 <= images.min() and images.max() <= 1
     assert not first.faces.equal(first.targets)
     assert first.guides.equal(first.targets[[2, 0, 1]])  # of others
