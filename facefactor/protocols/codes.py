@@ -15,10 +15,11 @@ from facefactor.data.readers import READERS
 from facefactor.data.records import check_disjoint, labelled, of_split, split_hash
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.descriptors import DESCRIPTORS
-from facefactor.evaluation.floors import MAX_COMPONENTS, encode_faces, pixel_floor
+from facefactor.evaluation.floors import MAX_COMPONENTS, pixel_floor
 from facefactor.evaluation.probes import Recipe, expression_probe, head_pose_probe
 from facefactor.evaluation.tables import ResultTable
 from facefactor.evaluation.verification import verification
+from facefactor.protocols.kept_codes import encode_or_read
 from facefactor.protocols.subject import (
     FLOOR_FACES,
     Encode,
@@ -91,8 +92,10 @@ def _probe(
     chosen = np.random.default_rng(seed).permutation(len(cut_train.faces))[:FLOOR_FACES]
     tables = []
     for title, encode in encoders(np.asarray(cut_train.faces)[np.sort(chosen)]).items():
-        codes = encode_faces(encode, cut_train.faces)
-        test_codes = encode_faces(encode, cut_test.faces)
+        codes, test_codes = (
+            encode_or_read(title, encode, part.faces, subject.cache)
+            for part in (cut_train, cut_test)
+        )
         recipes: tuple[Recipe, ...] = ("standardised", "published")
         # solved to the end, thousands of numbers take longer than all the rest
         for recipe in recipes[1:] if title in DESCRIPTORS else recipes:
@@ -118,7 +121,7 @@ def head_pose(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findi
         faces = np.asarray(cut.faces)
         encoders = subject.encoders("expression", faces[train], seed) | DESCRIPTORS
         for title, encode in encoders.items():
-            codes = encode_faces(encode, faces)
+            codes = encode_or_read(title, encode, faces, subject.cache)
             table = head_pose_probe(
                 codes[train], found[train], codes[~train], found[~train], name, seed, title
             )
@@ -137,7 +140,7 @@ def verification_of_pairs(subject: Subject, folders: Mapping[str, Path], seed: i
         if subject.header.method == "facecycle":
             encoders |= DESCRIPTORS
         for title, encode in encoders.items():
-            codes = encode_faces(encode, pairs.cut.faces)
+            codes = encode_or_read(title, encode, pairs.cut.faces, subject.cache)
             table = verification(
                 codes[pairs.left], codes[pairs.right], pairs.same, name, model=title
             )

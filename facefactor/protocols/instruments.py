@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from facefactor.data.crops import CroppedFaces
 from facefactor.data.held_out import hold_out_people
@@ -21,13 +23,14 @@ from facefactor.evaluation.floors import encode_faces, pixel_floor
 from facefactor.evaluation.landmarks import landmark_error
 from facefactor.evaluation.tables import ResultTable, Score
 from facefactor.evaluation.verification import cosine, error_rates, threshold_at, verification
+from facefactor.nn.inference import quicken
 from facefactor.perception.landmarks import load_landmark_network
 from facefactor.perception.packaged import INSTRUMENTS, packaged_instrument
 from facefactor.perception.recognition import embed, load_recogniser
 from facefactor.protocols.fitting import fitting
+from facefactor.protocols.kept_codes import kept_codes, network_version
 from facefactor.protocols.subject import (
     FLOOR_FACES,
-    Encode,
     Findings,
     Pairs,
     cut_faces,
@@ -88,40 +91,47 @@ def _recogniser_on_pairs(
 
     Pixels and threshold come from CelebA, if that is given: the threshold from its held-out people.
     """
-    network = load_recogniser(path)
+    network = quicken(load_recogniser(path))
+    own, version = partial(embed, network), network_version(network)
     size = network.image_size
     tables = []
     for name in suitable(folders, ("lfw",), "verification"):
         pairs = cut_pairs(folders[name], lambda records: cut_faces(records, "arcface", size, cache))
-        encoders: dict[str, Encode] = {
-            "recogniser": lambda faces: embed(network, faces),
-            "recogniser, mirror image too": lambda faces: embed(network, faces, with_mirror=True),
+        with_mirror = partial(embed, network, with_mirror=True)
+        codes = {
+            "recogniser": kept_codes(own, version, pairs.cut.faces, cache),
+            "recogniser, mirror image too": encode_faces(with_mirror, pairs.cut.faces),
         }
         if "celeba" in folders:
             train, strangers = hold_out_people(READERS["celeba"](folders["celeba"]))
             others = cut_faces(some(train, FLOOR_FACES, seed), "arcface", size, cache)
             floor = pixel_floor(others.faces, _FLOOR_SIZE, seed)
-            encoders[floor.title] = floor
-        for title, encode in encoders.items():
-            codes = encode_faces(encode, pairs.cut.faces)
+            codes[floor.title] = encode_faces(floor, pairs.cut.faces)
+        for title, found in codes.items():
             table = verification(
-                codes[pairs.left], codes[pairs.right], pairs.same, name, model=title
+                found[pairs.left], found[pairs.right], pairs.same, name, model=title
             )
             tables.append(replace(table, split_hash=split_hash(pairs.cut.records), seed=seed))
         if "celeba" in folders:
             known = cut_faces(strangers, "arcface", size, cache)
-            tables.append(_at_a_threshold(encoders["recogniser"], pairs, known, name))
+            others_codes = kept_codes(own, version, known.faces, cache)
+            tables.append(_at_a_threshold(codes["recogniser"], pairs, others_codes, known, name))
     return tables
 
 
-def _at_a_threshold(encode: Encode, pairs: Pairs, known: CroppedFaces, dataset: str) -> ResultTable:
-    """Errors on the pairs at the threshold that lets 1 % of `known` people's pairs pass."""
-    codes = encode_faces(encode, known.faces)
-    first, second = torch.triu_indices(len(codes), len(codes), offset=1)
+def _at_a_threshold(
+    codes: Tensor, pairs: Pairs, others: Tensor, known: CroppedFaces, dataset: str
+) -> ResultTable:
+    """Errors on the pairs at the threshold that lets 1 % of `known` people's pairs pass.
+
+    Args:
+        codes: (N, D) of the pairs' photos.
+        others: (M, D) of the `known` people's.
+    """
+    first, second = torch.triu_indices(len(others), len(others), offset=1)
     people = np.array([str(record.subject) for record in known.records])
     one = torch.from_numpy(people[first] == people[second])
-    threshold = threshold_at((codes @ codes.T)[first, second], one, FALSE_MATCHES)
-    codes = encode_faces(encode, pairs.cut.faces)
+    threshold = threshold_at((others @ others.T)[first, second], one, FALSE_MATCHES)
     similarity = cosine(codes[pairs.left], codes[pairs.right])
     accepted, missed = error_rates(similarity, torch.tensor(pairs.same), threshold)
     scores = (

@@ -19,7 +19,14 @@ from facefactor.protocols.normalisers import (
     normalise_all,
     normaliser,
 )
-from facefactor.protocols.observation import CROP, SIZE, embed_all, load_recognisers, recut
+from facefactor.protocols.observation import (
+    CROP,
+    SIZE,
+    embed_all,
+    embed_photos,
+    load_recognisers,
+    recut,
+)
 from facefactor.protocols.subject import (
     Findings,
     Pairs,
@@ -56,7 +63,10 @@ def normalized_verification(subject: Subject, folders: Mapping[str, Path], seed:
             ),
         }
         for title, (shown, crop, normalise) in rows.items():
-            codes = _embeddings(recognisers, shown, crop, normalise)
+            if shown is whole:
+                codes = embed_photos(recognisers, whole.cut.faces, subject.cache)
+            else:
+                codes = _embeddings(recognisers, shown, crop, normalise)
             for recogniser, found in codes.items():
                 table = verification(
                     found[shown.left], found[shown.right], shown.same, name, model=title

@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,6 +34,7 @@ from facefactor.perception.packaged import (
 from facefactor.perception.recognition import Recogniser, embed, load_mobilefacenet
 from facefactor.perception.state_dicts import InstrumentError
 from facefactor.protocols.instruments import FALSE_MATCHES
+from facefactor.protocols.kept_codes import kept_codes, network_version
 
 # The square that all networks here take.
 CROP, SIZE = LandmarkNetwork.crop, LandmarkNetwork.image_size
@@ -37,6 +42,7 @@ CROP, SIZE = LandmarkNetwork.crop, LandmarkNetwork.image_size
 _PACKAGED: InstrumentName = "recogniser"
 _CLASSIFIER = "ipdfer"
 _BATCH = 32
+_POINTS = 68
 
 logger = logging.getLogger(__name__)
 
@@ -57,25 +63,38 @@ class Instruments:
     @torch.inference_mode()
     def observe(self, faces: Tensor, crop: str) -> Observations:
         """Faces (N, 3, S, S) in [0, 1], N > 0, of a named crop."""
-        seen = [self._observe(recut(part, crop, CROP, SIZE)) for part in torch.split(faces, _BATCH)]
+        parts = torch.split(faces, _BATCH)
+        return self._told(torch.cat([self._look(recut(part, crop, CROP, SIZE)) for part in parts]))
+
+    def observe_photos(self, squares: NDArray[np.uint8], cache: Path) -> Observations:
+        """The same of photos (N, 112, 112, 3) in the crop of the networks, kept in `cache`."""
+        networks = (*self.recognisers.values(), self.classifier, self.landmarks)
+        return self._told(kept_codes(self._look, network_version(*networks), squares, cache))
+
+    def _look(self, squares: Tensor) -> Tensor:
+        """(N, D): embeddings, probabilities of expressions and landmarks, one after another."""
+        return torch.cat(
+            [
+                *embed_all(self.recognisers, squares).values(),
+                self.classifier.expression_probabilities(squares),
+                self.landmarks(squares).flatten(1),
+            ],
+            dim=1,
+        )
+
+    def _told(self, seen: Tensor) -> Observations:
+        """What `_look` gave, by what it means."""
+        sizes = [network.code_size for network in self.recognisers.values()]
+        sizes += [len(self.classifier.classes), 2 * _POINTS]
+        *embeddings, probabilities, points = torch.split(seen, sizes, dim=1)
         neutral = self.classifier.classes.index("neutral")
-        probabilities = torch.cat([part[1] for part in seen])
-        pose = head_pose(torch.cat([part[2] for part in seen]))
+        pose = head_pose(points.reshape(-1, _POINTS, 2))
         return Observations(
-            embeddings={
-                name: torch.cat([part[0][name] for part in seen]) for name in self.recognisers
-            },
+            embeddings=dict(zip(self.recognisers, embeddings, strict=True)),
             neutral=probabilities[:, neutral],
             called_neutral=probabilities.argmax(dim=1) == neutral,
             yaw=pose[:, 0],
             pitch=pose[:, 1],
-        )
-
-    def _observe(self, squares: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        return (
-            embed_all(self.recognisers, squares),
-            self.classifier.expression_probabilities(squares),
-            self.landmarks(squares),
         )
 
 
@@ -108,6 +127,17 @@ def load_recognisers() -> dict[str, Recogniser]:
 def embed_all(recognisers: Mapping[str, Recogniser], squares: Tensor) -> dict[str, Tensor]:
     """Recogniser -> embeddings (N, D) of unit length."""
     return {name: embed(network, squares) for name, network in recognisers.items()}
+
+
+@torch.inference_mode()
+def embed_photos(
+    recognisers: Mapping[str, Recogniser], squares: NDArray[np.uint8], cache: Path
+) -> dict[str, Tensor]:
+    """The same of photos (N, 112, 112, 3) in the crop of the networks, kept in `cache`."""
+    return {
+        name: kept_codes(partial(embed, network), network_version(network), squares, cache)
+        for name, network in recognisers.items()
+    }
 
 
 def same_person_thresholds(photos: Observations, people: Sequence[str]) -> dict[str, float]:

@@ -24,7 +24,14 @@ from facefactor.geometry.rotations import nearest_rotation
 from facefactor.images import photos_to_faces
 from facefactor.perception.recognition import Recogniser
 from facefactor.protocols.normalisers import normalise_all
-from facefactor.protocols.observation import CROP, SIZE, embed_all, load_recognisers, recut
+from facefactor.protocols.observation import (
+    CROP,
+    SIZE,
+    embed_all,
+    embed_photos,
+    load_recognisers,
+    recut,
+)
 from facefactor.protocols.pictures import check_draws
 from facefactor.protocols.subject import Findings, Subject, some, suitable
 
@@ -63,7 +70,7 @@ def redrawing(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findi
             path, reason = squares.failures[0]
             raise DataError(f"{path}: {reason}; the recogniser needs its face")
         faces = photos_to_faces(cut.faces)
-        photos = embed_all(recognisers, photos_to_faces(squares.faces))
+        photos = embed_photos(recognisers, squares.faces, subject.cache)
         rows = {
             subject.name: _drawn_scores(subject, subject.model, faces, photos, recognisers),
             f"{subject.name}, untrained": _drawn_scores(

@@ -61,10 +61,8 @@ def photographed(
     if squares.failures:
         path, reason = squares.failures[0]
         raise DataError(f"{path}: {reason}; the recogniser needs its face")
-    faces, photos = (
-        photos_to_faces(cut.faces),
-        instruments.observe(photos_to_faces(squares.faces), CROP),
-    )
+    faces = photos_to_faces(cut.faces)
+    photos = instruments.observe_photos(squares.faces, subject.cache)
     targets = target_rows(cut.records)
     rows = torch.from_numpy(np.flatnonzero(targets >= 0))
     goals = torch.from_numpy(targets)[rows]

@@ -6,10 +6,9 @@ from torch import Tensor
 
 from facefactor.data.crops import CroppedFaces
 from facefactor.data.records import DataError
-from facefactor.evaluation.floors import encode_faces
 from facefactor.perception.head_pose import head_pose
-from facefactor.perception.landmarks import load_landmark_network
-from facefactor.perception.packaged import packaged_instrument
+from facefactor.perception.packaged import packaged_landmarks
+from facefactor.protocols.kept_codes import kept_codes, network_version
 from facefactor.protocols.subject import Subject
 
 
@@ -20,7 +19,7 @@ def measure_yaw(subject: Subject, cut: CroppedFaces) -> Tensor:
         InstrumentError: the landmark network is not at hand.
         DataError: a face cannot be cut for it.
     """
-    network = load_landmark_network(packaged_instrument("landmarks"))
+    network = packaged_landmarks()
     spec, faces = subject.header.spec, cut.faces
     if (spec.crop, spec.image_size) != (network.crop, network.image_size):
         again = subject.cut(cut.records, network.image_size, network.crop)
@@ -28,4 +27,5 @@ def measure_yaw(subject: Subject, cut: CroppedFaces) -> Tensor:
             path, reason = again.failures[0]
             raise DataError(f"{path}: {reason}; its head pose is needed")
         faces = again.faces
-    return head_pose(encode_faces(network, faces).view(-1, 68, 2))[:, 0]
+    points = kept_codes(network, network_version(network), faces, subject.cache)
+    return head_pose(points.view(-1, 68, 2))[:, 0]

@@ -92,9 +92,8 @@ class EverySecondTurned(nn.Module):
 
 
 @pytest.fixture
-def turned(monkeypatch, tmp_path):
-    monkeypatch.setattr(yaw, "packaged_instrument", lambda name: tmp_path / name)
-    monkeypatch.setattr(yaw, "load_landmark_network", lambda path: EverySecondTurned().eval())
+def turned(monkeypatch):
+    monkeypatch.setattr(yaw, "packaged_landmarks", lambda: EverySecondTurned().eval())
 
 
 # predictability

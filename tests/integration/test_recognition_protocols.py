@@ -126,8 +126,7 @@ class TurnedByBrightness(nn.Module):
 
 @pytest.fixture
 def turned(monkeypatch, tmp_path):
-    monkeypatch.setattr(yaw, "packaged_instrument", lambda name: tmp_path / name)
-    monkeypatch.setattr(yaw, "load_landmark_network", lambda path: TurnedByBrightness().eval())
+    monkeypatch.setattr(yaw, "packaged_landmarks", lambda: TurnedByBrightness().eval())
 
 
 def test_recognition_with_its_floors_and_picture(rafdb, weights, cache, tmp_path):
