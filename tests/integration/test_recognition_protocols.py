@@ -125,7 +125,7 @@ class TurnedByBrightness(nn.Module):
 
 
 @pytest.fixture
-def turned(monkeypatch, tmp_path):
+def turned(monkeypatch):
     monkeypatch.setattr(yaw, "packaged_landmarks", lambda: TurnedByBrightness().eval())
 
 
