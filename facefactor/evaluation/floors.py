@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from facefactor.images import photos_to_faces
 
-MAX_COMPONENTS = 512  # of `pixel_floor`: more take minutes to fit
+MAX_COMPONENTS = 1024  # of `pixel_floor`: thousands take minutes to fit
 
 Encode = Callable[[Tensor], Tensor]  # faces (N, 3, S, S) in [0, 1] -> codes (N, ...)
 
