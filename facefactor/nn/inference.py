@@ -21,10 +21,10 @@ def quicken(network: Network) -> Network:
     """The network itself, the same function up to rounding, in less time on a CPU.
 
     A batch normalisation after a convolution becomes part of it: in every `Sequential`, and where a
-    block names the two in `norm_after`. An activation behind a convolution writes over what that
-    made, in every `Sequential`. Enlarging convolutions fold their weights once, not in each
-    call. Networks that say `channels_last` keep the channels of their maps side by side. State
-    dicts change with that: not for networks that are trained on.
+    block names the two in `norm_after`. In every `Sequential` an activation after a convolution
+    writes over what that made. Enlarging convolutions fold their weights once, not in each call.
+    Networks that say `channels_last` keep the channels of their maps side by side. State dicts
+    change with that: not for networks that are trained on.
 
     Args:
         network: in eval mode; changed in place.
