@@ -38,9 +38,10 @@ PEAKS = 3  # last frames of a sequence that show its expression, as the field co
 # The sequences that CK+ labels contempt. CK+neutral-peak has no such class, but kept their first
 # frames, under names shortened like all others: "54_002" is the contempt of S154 where fear of S054
 # is meant. (A recogniser puts those frames below a cosine of 0.17, all others above 0.46.)
-_CONTEMPT = ["S138_008", "S139_002", "S147_002", "S148_002", "S149_002", "S151_002", "S154_002"]
-_CONTEMPT += ["S155_002", "S156_002", "S157_002", "S158_002", "S160_006", "S502_002", "S503_002"]
-_CONTEMPT += ["S504_002", "S505_002", "S506_002", "S895_002"]
+_CONTEMPT = (
+    "S138_008 S139_002 S147_002 S148_002 S149_002 S151_002 S154_002 S155_002 S156_002 S157_002 "
+    "S158_002 S160_006 S502_002 S503_002 S504_002 S505_002 S506_002 S895_002"
+).split()
 
 _FRAME = re.compile(r"(?P<subject>S\d{3})_(?P<sequence>\d{3})_\d{8}")
 

@@ -28,7 +28,7 @@ from facefactor.perception.landmarks import load_landmark_network
 from facefactor.perception.packaged import INSTRUMENTS, packaged_instrument
 from facefactor.perception.recognition import embed, load_recogniser
 from facefactor.protocols.fitting import fitting
-from facefactor.protocols.kept_codes import kept_codes, network_version
+from facefactor.protocols.kept_codes import kept_embeddings
 from facefactor.protocols.subject import (
     FLOOR_FACES,
     Findings,
@@ -92,14 +92,13 @@ def _recogniser_on_pairs(
     Pixels and threshold come from CelebA, if that is given: the threshold from its held-out people.
     """
     network = quicken(load_recogniser(path))
-    own, version = partial(embed, network), network_version(network)
     size = network.image_size
     tables = []
     for name in suitable(folders, ("lfw",), "verification"):
         pairs = cut_pairs(folders[name], lambda records: cut_faces(records, "arcface", size, cache))
         with_mirror = partial(embed, network, with_mirror=True)
         codes = {
-            "recogniser": kept_codes(own, version, pairs.cut.faces, cache),
+            "recogniser": kept_embeddings(network, pairs.cut.faces, cache),
             "recogniser, mirror image too": encode_faces(with_mirror, pairs.cut.faces),
         }
         if "celeba" in folders:
@@ -114,7 +113,7 @@ def _recogniser_on_pairs(
             tables.append(replace(table, split_hash=split_hash(pairs.cut.records), seed=seed))
         if "celeba" in folders:
             known = cut_faces(strangers, "arcface", size, cache)
-            others_codes = kept_codes(own, version, known.faces, cache)
+            others_codes = kept_embeddings(network, known.faces, cache)
             tables.append(_at_a_threshold(codes["recogniser"], pairs, others_codes, known, name))
     return tables
 

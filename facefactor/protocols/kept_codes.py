@@ -6,6 +6,7 @@ Several protocols ask them about the same photos, and every run of `reproduce` d
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from facefactor.data.kept_parts import kept_in_parts
 from facefactor.evaluation.descriptors import DESCRIPTORS
 from facefactor.evaluation.floors import Encode, encode_faces
+from facefactor.perception.recognition import embed
 
 _FORMAT = 1  # part of every name: raise it when descriptors, or what is asked of networks, change
 
@@ -52,6 +54,11 @@ def network_version(*networks: nn.Module) -> str:
             digest.update(name.encode())
             digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def kept_embeddings(network: nn.Module, squares: NDArray[np.uint8], cache: Path) -> Tensor:
+    """Embeddings (N, D) of unit length, by a recogniser, of photos (N, 112, 112, 3) in its crop."""
+    return kept_codes(partial(embed, network), network_version(network), squares, cache)
 
 
 def encode_or_read(title: str, encode: Encode, faces: NDArray[np.uint8], cache: Path) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from facefactor.perception.packaged import (
 from facefactor.perception.recognition import Recogniser, embed, load_mobilefacenet
 from facefactor.perception.state_dicts import InstrumentError
 from facefactor.protocols.instruments import FALSE_MATCHES
-from facefactor.protocols.kept_codes import kept_codes, network_version
+from facefactor.protocols.kept_codes import kept_codes, kept_embeddings, network_version
 
 # The square that all networks here take.
 CROP, SIZE = LandmarkNetwork.crop, LandmarkNetwork.image_size
@@ -134,10 +133,7 @@ def embed_photos(
     recognisers: Mapping[str, Recogniser], squares: NDArray[np.uint8], cache: Path
 ) -> dict[str, Tensor]:
     """The same of photos (N, 112, 112, 3) in the crop of the networks, kept in `cache`."""
-    return {
-        name: kept_codes(partial(embed, network), network_version(network), squares, cache)
-        for name, network in recognisers.items()
-    }
+    return {name: kept_embeddings(network, squares, cache) for name, network in recognisers.items()}
 
 
 def same_person_thresholds(photos: Observations, people: Sequence[str]) -> dict[str, float]:
