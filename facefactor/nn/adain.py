@@ -16,5 +16,6 @@ def adain(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     Returns:
         (N, C, H, W); a constant channel comes out as its `mean`.
     """
-    normalised = F.instance_norm(features.float(), eps=1e-8)
+    # groups of one channel: faster than `F.instance_norm`, which is the same
+    normalised = F.group_norm(features.float(), features.shape[1], eps=1e-8)
     return normalised * deviation[:, :, None, None] + mean[:, :, None, None]

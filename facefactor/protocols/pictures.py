@@ -28,7 +28,7 @@ from facefactor.protocols.labelled import (
 )
 from facefactor.protocols.subject import Findings, Subject, some, suitable
 
-_MAP_FACES = 1500
+_MAP_FACES = 800  # more are a blot, and t-SNE of them takes most of the time
 _PEOPLE = 8
 _ORDER: tuple[FactorName, ...] = ("pose", "illumination", "expression")  # added to the person
 

@@ -38,6 +38,7 @@ from facefactor.protocols.subject import Findings, Subject, some, suitable
 REDRAWN = ("celeba", "kdef", "ckplus", "ckplus48", "cropped-yale", "lfw")
 _FACES = 160
 _BATCH = 32
+_ON_PATHS = 12  # of a batch: paths need most of the drawings
 _SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # places on a path
 _TIMES = 5  # a speed is the median of so many
 
@@ -51,7 +52,7 @@ def redrawing(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findi
 
     Of CelebA, and of what the model is known to have been trained on, people held out. "Exchanged
     and back": the factor is taken from the next face, the drawing encoded again, and the face's own
-    put back. Paths go from a face's code to the next face's, in five steps.
+    put back. Paths go from a face's code to the next face's, in five steps; of 60 of the faces.
 
     Beside the model stand itself untrained, which only redraws, and a copy of the input, which is
     perfect at all but being an edit; for the recognisers it is the photo at the model's size and
@@ -163,11 +164,12 @@ def _drawn_scores(
     ]
     for name in names:
         back = torch.cat([each.back[name] for each in drawings])
+        edited = torch.cat([each.edited[name] for each in drawings])
         path = torch.cat([each.paths[name] for each in drawings], dim=1)
         scores += likeness_scores(back, faces, f"{name} exchanged and back")
         scores += path_scores(path, name)
         if name != "identity":
-            scores += _kept(subject, path[-1], photos, recognisers, f"another's {name}")
+            scores += _kept(subject, edited, photos, recognisers, f"another's {name}")
     return tuple(scores)
 
 
@@ -177,7 +179,8 @@ class _Drawings:
 
     redrawn: Tensor
     back: Mapping[FactorName, Tensor]  # a factor exchanged, encoded again, and the own put back
-    paths: Mapping[FactorName, Tensor]  # (K, N, 3, S, S) from the own code to the other's
+    edited: Mapping[FactorName, Tensor]  # another's code in place of the own, alone
+    paths: Mapping[FactorName, Tensor]  # (K, M, 3, S, S) to the other's code, of the first M faces
 
 
 def _drawings(model: Any, faces: Tensor, others: Tensor, names: Sequence[FactorName]) -> _Drawings:
@@ -187,17 +190,21 @@ def _drawings(model: Any, faces: Tensor, others: Tensor, names: Sequence[FactorN
         drawn: Tensor = model.decode(codes).float().clamp(0, 1)
         return drawn
 
-    redrawn, back, paths = draw(own), {}, {}
+    first = torch.arange(min(_ON_PATHS, len(faces)))
+    redrawn, back, ends, paths = draw(own), {}, {}, {}
     for name in names:
         edited = draw(editing.transfer(own, source, [name], model.spec))
         back[name] = draw(editing.transfer(model.encode(edited), own, [name], model.spec))
+        few = own.of(first), source.of(first)
         if model.spec.factors[name].owns:
-            moved = [draw(_moved(model, own, source, name, share)) for share in _SHARES]
+            ends[name] = draw(_moved(model, own, source, name, 1.0))
+            moved = [draw(_moved(model, *few, name, share)) for share in _SHARES]
         else:  # its ends are drawn already
-            inside = [draw(_moved(model, own, source, name, share)) for share in _SHARES[1:-1]]
-            moved = [redrawn, *inside, edited]
+            ends[name] = edited
+            inside = [draw(_moved(model, *few, name, share)) for share in _SHARES[1:-1]]
+            moved = [redrawn[first], *inside, edited[first]]
         paths[name] = torch.stack(moved)
-    return _Drawings(redrawn, back, paths)
+    return _Drawings(redrawn, back, ends, paths)
 
 
 def _moved(model: Any, own: Factors, other: Factors, name: FactorName, share: float) -> Factors:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.svm import LinearSVC
 
 from facefactor.data.held_out import hold_out_people
 from facefactor.data.records import DataError, FaceRecord
@@ -16,7 +17,7 @@ from facefactor.errors import FaceFactorError
 from facefactor.images import write_image
 from facefactor.perception.align import CROPS
 from facefactor.protocols import Subject, evaluate, wanted_edits
-from facefactor.protocols.edited_expressions import STRENGTHS
+from facefactor.protocols.edited_expressions import STRENGTHS, _classifier
 from facefactor.protocols.wanted_edits import PHOTOGRAPHED, find_edits, two_parts
 from tests.small_networks import save_ipdfer, save_nfgan
 
@@ -144,3 +145,17 @@ def test_what_cannot_be_measured_is_refused(ipdfer, kdef, tmp_path):
 
 def test_every_data_set_named_has_a_reader():
     assert set(PHOTOGRAPHED) <= set(wanted_edits.READERS)
+
+
+@pytest.mark.parametrize("count", [12, 60])  # fewer than numbers, and more
+def test_a_classifier_fit_in_the_span_of_its_codes_is_the_one_fit_on_them(count):
+    random = np.random.default_rng(0)
+    codes = random.standard_normal((count, 30)).astype(np.float32)
+    labels = [("happy", "sad", "fear")[row % 3] for row in range(count)]
+    asked = random.standard_normal((50, 30))
+    found = _classifier(torch.from_numpy(codes), labels)
+    direct = LinearSVC(dual=False).fit(codes.astype(np.float64), labels)
+    np.testing.assert_allclose(
+        found.decision_function(asked), direct.decision_function(asked), atol=0.01
+    )
+    assert found.coef_.shape == (3, 30)

@@ -134,6 +134,8 @@ class LearnedStem(nn.Module):
     It learns with the autoencoding term of stage 1, so that inference needs no foreign weights.
     """
 
+    channels_last = True  # for `nn.inference.quicken`
+
     def __init__(self, half: int, quarter: int) -> None:
         super().__init__()
         self.first = conv3(3, half // 2)
@@ -153,6 +155,8 @@ class ExpressionDecoder(nn.Module):
         half, quarter: channels of the stem's maps; full: channels at full resolution.
         noise: standard deviation of what is added to the filling while training; 1 as published.
     """
+
+    channels_last = True  # for `nn.inference.quicken`
 
     def __init__(self, half: int, quarter: int, full: int, blocks: int, noise: float) -> None:
         super().__init__()

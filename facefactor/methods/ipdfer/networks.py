@@ -8,6 +8,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facefactor.nn.instance_norm import instance_norm
+
 
 class InstanceNormBlock(nn.Module):
     """x + IN(conv(ReLU(IN(conv(x))))), 3x3 at constant width."""
@@ -16,7 +18,7 @@ class InstanceNormBlock(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm = nn.InstanceNorm2d(channels)  # its mean would undo a bias before it
+        self.norm = instance_norm(channels)  # its mean would undo a bias before it
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.norm(self.second(F.relu(self.norm(self.first(x)))))
@@ -42,7 +44,7 @@ class Decoder(nn.Module):
         layers: list[nn.Module] = []
         for up in ups:
             width = up.out_channels
-            layers += [up, nn.InstanceNorm2d(width), nn.ReLU(), InstanceNormBlock(width)]
+            layers += [up, instance_norm(width), nn.ReLU(), InstanceNormBlock(width)]
         self.layers = nn.Sequential(*layers)
         self.to_face = nn.Conv2d(channels[-1], 3, 3, padding=1)
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facefactor.nn.instance_norm import instance_norm
+
 BLOCKS = 6  # residual blocks of G
 LAYERS = 6  # halvings of D
 _LEAK = 0.01  # of D's leaky ReLUs
@@ -17,9 +19,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.first_norm = nn.InstanceNorm2d(channels, affine=True)
+        self.first_norm = instance_norm(channels, affine=True)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.second_norm = nn.InstanceNorm2d(channels, affine=True)
+        self.second_norm = instance_norm(channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.first_norm(self.first(x)))
@@ -89,4 +91,4 @@ class Discriminator(nn.Module):
 
 
 def _normalised(channels: int) -> list[nn.Module]:
-    return [nn.InstanceNorm2d(channels, affine=True), nn.ReLU()]
+    return [instance_norm(channels, affine=True), nn.ReLU()]
