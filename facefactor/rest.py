@@ -125,7 +125,7 @@ def _add_edits(app: FastAPI, shelf: Shelf, desk: Desk, limits: Limits) -> None:
     @app.post("/v1/neutral", response_class=Response, responses=_PICTURE)
     async def neutral(
         photo: UploadFile,
-        model: Named = "facecycle",
+        model: Named = "leed",
         face: Which = "largest",
         raw: Raw = False,
     ) -> Response:
@@ -141,7 +141,7 @@ def _add_edits(app: FastAPI, shelf: Shelf, desk: Desk, limits: Limits) -> None:
         source: UploadFile,
         factor: Annotated[list[str], Form(description="factors to take")] = ["expression"],  # noqa: B006
         strength: Strength = 1.0,
-        model: Named = "facecycle",
+        model: Named = "leed",
         face: Which = "largest",
         raw: Raw = False,
     ) -> Response:

@@ -47,7 +47,7 @@ def edit_photos(
     inputs: Sequence[str],
     output: Path,
     edit: Literal["neutral", "frontalize"],
-    model: str = "facecycle",
+    model: str | None = None,
     face: str = "largest",
     raw: bool = False,
     smooth: float = 0.0,
@@ -57,9 +57,10 @@ def edit_photos(
     .gif); one to a file, several into a folder under their own names.
 
     Args:
+        model: None: "leed" for "neutral", "facecycle" for "frontalize".
         smooth: of videos; see `films.steady`.
     """
-    network = load(model)
+    network = load(model or ("leed" if edit == "neutral" else "facecycle"))
     wanted: FactorName = "expression" if edit == "neutral" else "pose"
     name = factor_for(network.spec, wanted)
     check_removable(network, name)
@@ -81,7 +82,7 @@ def interpolate(
     factors: Sequence[FactorName] = ("expression",),
     steps: int = 11,
     span: tuple[float, float] = (0.0, 1.0),
-    model: str = "facecycle",
+    model: str = "leed",
     face: str = "largest",
 ) -> Outcome:
     """The path between two faces: a sheet (.png and other pictures) or a film (.gif, .mp4)."""

@@ -29,7 +29,7 @@ def transfer(
     output: Path,
     factors: Sequence[FactorName] = ("expression",),
     strength: float = 1.0,
-    model: str = "facecycle",
+    model: str = "leed",
     face: str = "largest",
     raw: bool = False,
     smooth: float = 0.0,

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-DEFAULT_MODEL = "facecycle"
+CODES_MODEL = "facecycle"
+EXPRESSION_MODEL = "leed"  # the one whose mouths close and open
+FRONTAL_MODEL = "facecycle"
 
 
 def named(values: list[str] | None) -> list[str] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facefactor.cli.arguments import (
-    DEFAULT_MODEL,
+    CODES_MODEL,
     Backend,
     Engine,
     Face,
@@ -30,7 +30,7 @@ def encode(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The table: .parquet, .csv or .npz.")
     ] = Path("codes.parquet"),
-    model: Model = DEFAULT_MODEL,
+    model: Model = CODES_MODEL,
     face: Face = "all",
     csv: Annotated[bool, typer.Option("--csv", help="Also a CSV beside the table.")] = False,
     backend: Backend = "torch",

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from facefactor.cli.arguments import DEFAULT_MODEL, Face, Inputs, Model, Output, Raw, Smooth
+from facefactor.cli.arguments import (
+    EXPRESSION_MODEL,
+    FRONTAL_MODEL,
+    Face,
+    Inputs,
+    Model,
+    Output,
+    Raw,
+    Smooth,
+)
 from facefactor.cli.screen import finish, progress_bar
 
 
@@ -36,7 +45,7 @@ def demo(
 def neutral(
     inputs: Inputs,
     output: Output,
-    model: Model = DEFAULT_MODEL,
+    model: Model = EXPRESSION_MODEL,
     face: Face = "largest",
     raw: Raw = False,
     smooth: Smooth = 0.0,
@@ -48,7 +57,7 @@ def neutral(
 def frontalize(
     inputs: Inputs,
     output: Output,
-    model: Model = DEFAULT_MODEL,
+    model: Model = FRONTAL_MODEL,
     face: Face = "largest",
     raw: Raw = False,
     smooth: Smooth = 0.0,
@@ -110,7 +119,7 @@ def transfer(
     strength: Annotated[
         float, typer.Option("--strength", "-s", help="0 keeps, 1 takes, above 1 exaggerates.")
     ] = 1.0,
-    model: Model = DEFAULT_MODEL,
+    model: Model = EXPRESSION_MODEL,
     face: Face = "largest",
     raw: Raw = False,
     smooth: Smooth = 0.0,
@@ -144,7 +153,7 @@ def interpolate(
     steps: Annotated[int, typer.Option("--steps", min=2, help="Faces on the path.")] = 11,
     begin: Annotated[float, typer.Option("--begin", help="0 is A; below 0 leads away.")] = 0.0,
     stop: Annotated[float, typer.Option("--stop", help="1 is B; above 1 leads beyond.")] = 1.0,
-    model: Model = DEFAULT_MODEL,
+    model: Model = EXPRESSION_MODEL,
     face: Face = "largest",
 ) -> None:
     """The path from one face to another, along the factors named."""

@@ -77,7 +77,7 @@ def _measure(
     tables, found, drawn = [], {}, {}
     for title, normalise in _normalisers(subject, strangers, seed).items():
         drawn[title] = normalise_all(normalise, strangers.faces)
-        found[title] = instruments.observe(drawn[title], subject.header.spec.crop)
+        found[title] = _observe(instruments, drawn[title], subject.header.spec.crop)
         tables.append(
             normalization(
                 drawn[title],
@@ -110,6 +110,13 @@ def _measure(
         file = _file(f"identity {recogniser}", name, subject.name)
         pictures[file] = _distances(strangers, found, recogniser, threshold, name)
     return Findings(tables, pictures)
+
+
+def _observe(instruments: Instruments, faces: Tensor, crop: str) -> Observations:
+    """Of a picture that is the same for everybody, once."""
+    if not torch.equal(faces, faces[:1].expand_as(faces)):
+        return instruments.observe(faces, crop)
+    return instruments.observe(faces[:1], crop).of(torch.zeros(len(faces), dtype=torch.int64))
 
 
 def _normalisers(subject: Subject, strangers: Strangers, seed: int) -> dict[str, Normalise]:

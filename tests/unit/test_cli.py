@@ -73,7 +73,7 @@ def run(*arguments: str) -> int:
     return int(stopped.value.code or 0)
 
 
-EDIT = {"model": "facecycle", "face": "largest", "raw": False, "smooth": 0.0}
+EDIT = {"model": "leed", "face": "largest", "raw": False, "smooth": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,12 @@ EDIT = {"model": "facecycle", "face": "largest", "raw": False, "smooth": 0.0}
             "edit_photos",
             (["a.jpg"], Path("o.png"), "frontalize"),
             {"model": "m.safetensors", "face": "1", "raw": True, "smooth": 0.0},
+        ),
+        (
+            "frontalize a.jpg -o o.png",
+            "edit_photos",
+            (["a.jpg"], Path("o.png"), "frontalize"),
+            {**EDIT, "model": "facecycle"},
         ),
         (
             "normalize a.jpg b.mp4 -o o --smooth 1.5",
@@ -156,7 +162,7 @@ EDIT = {"model": "facecycle", "face": "largest", "raw": False, "smooth": 0.0}
                 "factors": ["expression"],
                 "steps": 5,
                 "span": (0.0, 1.5),
-                "model": "facecycle",
+                "model": "leed",
                 "face": "largest",
             },
         ),
