@@ -24,7 +24,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/facefactor demo --output runs/demo
 
 test: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist loadscope
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

@@ -6,10 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from facefactor.memory import keep_freed_memory
 
 keep_freed_memory()  # as every command does
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: a thread each, and theirs
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("FACEFACTOR_SHARED", REPOSITORY.parent / "shared"))

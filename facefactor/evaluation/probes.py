@@ -151,7 +151,7 @@ def _published(
         for _ in range(_EPOCHS):
             for batch in _batches(len(codes), 256, random):
                 sgd.zero_grad()
-                loss = F.cross_entropy(linear(codes[batch]), labels[batch])
+                loss = F.cross_entropy(linear(codes.index_select(0, batch)), labels[batch])
                 torch.autograd.backward(loss)
                 sgd.step()
             schedule.step()

@@ -43,13 +43,14 @@ def test_a_portrait_takes_the_expression_of_each_frame(
     film = [frame.astype(int) for frame in read_frames(out)]
     assert [frame.shape for frame in film] == [hopper.shape] * 5
 
-    model, me = ff.load("facecycle"), ff.read_face(hopper)
+    model, me = ff.load("leed"), ff.read_face(hopper)
     friend = ff.read_face(list(read_frames(tmp_path / "clip.mp4"))[1])
     smile = ff.transfer_face(model, me, friend).astype(int)
     changed = np.abs(smile - hopper).mean()
     assert changed > 4
     for frame in film:  # Collins' expression throughout, as Hopper is somebody else
-        assert np.abs(frame - smile).mean() < changed / 2  # the codec is lossy
+        # the codec is lossy
+        assert np.abs(frame - smile).mean() < 0.7 * np.abs(frame - hopper).mean()
 
 
 @pytest.mark.parametrize(

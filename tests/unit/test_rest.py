@@ -151,10 +151,10 @@ def test_express_tells_what_the_api_tells(asked, shelf, photos, sent):
 
 def test_neutral_is_the_photo_of_the_api(asked, shelf, photos, sent):
     answer = asked.post("/v1/neutral", files={"photo": sent[1]})
-    wanted = api.neutral_face(shelf["facecycle"], api.read_face(photos[1]))
+    wanted = api.neutral_face(shelf["leed"], api.read_face(photos[1]))
     same(unpacked(answer), wanted)
     raw = unpacked(asked.post("/v1/neutral", files={"photo": sent[1]}, data={"raw": "true"}))
-    size = shelf["facecycle"].spec.image_size
+    size = shelf["leed"].spec.image_size
     assert raw.shape == (size, size, 3)
 
 
@@ -165,7 +165,7 @@ def test_transfer_takes_from_the_source(asked, shelf, photos, sent):
         data={"factor": "expression", "strength": "1.5"},
     )
     faces = [api.read_face(photo) for photo in photos]
-    wanted = api.transfer_face(shelf["facecycle"], *faces, ["expression"], 1.5)
+    wanted = api.transfer_face(shelf["leed"], *faces, ["expression"], 1.5)
     same(unpacked(answer), wanted)
 
 
