@@ -60,15 +60,19 @@ class Limits:
     waiting: int = 32  # beside those; further ones are told to come back
 
 
+_FIRST = "leed"  # what the page begins with
+
+
 class Shelf:
     """Models by name, each loaded when it is first asked for, then shared by all requests."""
 
     def __init__(self, models: Sequence[str] = ()) -> None:
         """Args:
         models: names of packaged weights, or weights files, served under their names without
-            suffix; none: all that come with the package.
+            suffix; none: all that come with the package, the one for expressions first.
         """
-        given = [*models] or [entry.name for entry in api.models()]
+        packaged = sorted((entry.name for entry in api.models()), key=lambda name: name != _FIRST)
+        given = [*models] or packaged
         self.files: Mapping[str, str] = {Path(one).stem: one for one in given}
         self._loaded: dict[str, api.FaceModel] = {}
         self._lock = threading.Lock()

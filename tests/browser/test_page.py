@@ -233,7 +233,7 @@ def test_analysis_has_bars_axes_normals_and_a_mesh(page, collins):
     assert "frontal normals" in page.inner_text("#views")
     assert "expression: ipdfer" in page.inner_text("#told-by")
     codes = json.loads(downloaded(page, "#codes"))
-    assert codes["model"] == "facecycle" and len(codes["codes"]["expression"]) == 256
+    assert codes["model"] == "leed" and len(codes["codes"]["expression"]) == 128 * 8 * 8
     assert downloaded(page, "#mesh")[:4] == b"glTF"
     assert fits(page)
     canvas = page.locator("#solid canvas")

@@ -21,8 +21,8 @@ from facefactor.perception.packaged import packaged_recogniser
 from facefactor.perception.recognition import embed
 from facefactor.protocols import Subject, evaluate, strangers
 from facefactor.protocols.normalisers import check_normalises, normaliser
-from facefactor.protocols.normalization import normalized_faces, one_after_another
-from facefactor.protocols.observation import recut
+from facefactor.protocols.normalization import _observe, normalized_faces, one_after_another
+from facefactor.protocols.observation import load_instruments, recut
 from facefactor.protocols.strangers import target_rows
 from tests.made_folders import write
 from tests.made_talking_head import talking_egg
@@ -263,6 +263,26 @@ def test_recut_shows_what_the_other_crop_would_have_shown():
     assert (again - wide)[..., 16:, 10:86].abs().max() < 0.02  # and less far up and aside
     assert recut(wide, "arcface", "arcface", 96) is wide
     assert recut(wide, "arcface", "arcface", 48).shape == (1, 3, 48, 48)
+
+
+def test_a_picture_that_all_share_is_looked_at_once(monkeypatch):
+    instruments = load_instruments()
+    one = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    all_alike = instruments.observe(one.repeat(3, 1, 1, 1), "facecycle")
+    asked = []
+    look = type(instruments).observe
+    monkeypatch.setattr(
+        type(instruments),
+        "observe",
+        lambda self, faces, crop: asked.append(len(faces)) or look(self, faces, crop),
+    )
+    found = _observe(instruments, one.expand(3, -1, -1, -1), "facecycle")
+    _observe(instruments, torch.cat([one, 1 - one]), "facecycle")
+    assert asked == [1, 2]
+    torch.testing.assert_close(found.yaw, all_alike.yaw, rtol=1e-4, atol=1e-3, equal_nan=True)
+    assert found.neutral.shape == (3,)
+    for name, codes in all_alike.embeddings.items():
+        torch.testing.assert_close(found.embeddings[name], codes, rtol=1e-3, atol=1e-4)
 
 
 def test_everybody_is_shown_before_anybody_is_shown_twice():
