@@ -84,6 +84,7 @@ PAPER = Paper(
     ),
     (
         Extra("neutral-consistency", ("celeba",)),
+        Extra("normalization", ("celeba",)),  # of its neutral faces, which are frontal
         Extra("motion", ("rafdb",)),
         Extra("synthesis", ("celeba",)),
         Extra("codes-picture", ("rafdb",)),
