@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-CODES_MODEL = "facecycle"
 EXPRESSION_MODEL = "leed"  # the one whose mouths close and open
-FRONTAL_MODEL = "facecycle"
 
 
 def named(values: list[str] | None) -> list[str] | None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facefactor.cli.arguments import (
-    CODES_MODEL,
     Backend,
     Engine,
     Face,
@@ -30,7 +29,7 @@ def encode(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The table: .parquet, .csv or .npz.")
     ] = Path("codes.parquet"),
-    model: Model = CODES_MODEL,
+    model: Model = "facecycle",
     face: Face = "all",
     csv: Annotated[bool, typer.Option("--csv", help="Also a CSV beside the table.")] = False,
     backend: Backend = "torch",

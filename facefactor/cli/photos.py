@@ -9,7 +9,6 @@ import typer
 
 from facefactor.cli.arguments import (
     EXPRESSION_MODEL,
-    FRONTAL_MODEL,
     Face,
     Inputs,
     Model,
@@ -57,7 +56,7 @@ def neutral(
 def frontalize(
     inputs: Inputs,
     output: Output,
-    model: Model = FRONTAL_MODEL,
+    model: Model = "facecycle",
     face: Face = "largest",
     raw: Raw = False,
     smooth: Smooth = 0.0,

@@ -64,7 +64,7 @@ def motion(flow: Tensor, image_size: int, dataset: str, model: str = "") -> Resu
 def _pairwise(images: Tensor) -> NDArray[np.float32]:
     """Root mean squared difference of every two images, (N, N), larger ones reduced to 64 pixels.
 
-    Squares, because all of them are one product of matrices; absolute values take 30 times as long.
+    Squares, because all of them are one product of matrices; absolute values take 15 times as long.
     """
     if images.shape[-1] > _SIDE:
         images = F.interpolate(images, (_SIDE, _SIDE), mode="bilinear", antialias=True)

@@ -71,8 +71,9 @@ class Shelf:
         models: names of packaged weights, or weights files, served under their names without
             suffix; none: all that come with the package, the one for expressions first.
         """
-        packaged = sorted((entry.name for entry in api.models()), key=lambda name: name != _FIRST)
-        given = [*models] or packaged
+        given = [*models] or sorted(
+            (entry.name for entry in api.models()), key=lambda name: name != _FIRST
+        )
         self.files: Mapping[str, str] = {Path(one).stem: one for one in given}
         self._loaded: dict[str, api.FaceModel] = {}
         self._lock = threading.Lock()

@@ -37,20 +37,19 @@ def test_a_portrait_takes_the_expression_of_each_frame(
     write_video(tmp_path / "clip.mp4", [0 * hopper, collins, 0 * hopper, hopper, collins], fps=25)
     out = tmp_path / "film.mp4"
     words = ("--from", tmp_path / "clip.mp4", "--factor", "expression", "-o", out)
-    assert run("transfer", tmp_path / "me.png", *words) == 0
+    assert run("transfer", tmp_path / "me.png", *words, "--model", "facecycle") == 0
     assert "no face in 3 of 5 frames (0, 2-3)" in caplog.text
     assert frame_rate(out) == 25
     film = [frame.astype(int) for frame in read_frames(out)]
     assert [frame.shape for frame in film] == [hopper.shape] * 5
 
-    model, me = ff.load("leed"), ff.read_face(hopper)
+    model, me = ff.load("facecycle"), ff.read_face(hopper)
     friend = ff.read_face(list(read_frames(tmp_path / "clip.mp4"))[1])
     smile = ff.transfer_face(model, me, friend).astype(int)
     changed = np.abs(smile - hopper).mean()
     assert changed > 4
     for frame in film:  # Collins' expression throughout, as Hopper is somebody else
-        # the codec is lossy
-        assert np.abs(frame - smile).mean() < 0.7 * np.abs(frame - hopper).mean()
+        assert np.abs(frame - smile).mean() < changed / 2  # the codec is lossy
 
 
 @pytest.mark.parametrize(
