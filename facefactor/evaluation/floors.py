@@ -14,20 +14,25 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facefactor.images import photos_to_faces
 
 MAX_COMPONENTS = 1024  # of `pixel_floor`: thousands take minutes to fit
+_SIDE = 48  # pixels that components need at least; the strong ones of more are as smooth
 
 Encode = Callable[[Tensor], Tensor]  # faces (N, 3, S, S) in [0, 1] -> codes (N, ...)
 
 
 @dataclass(frozen=True, eq=False)
 class PixelPCA:
-    """Principal components of raw pixels; called with faces it gives their coordinates."""
+    """Principal components of raw pixels; called with faces it gives their coordinates.
 
-    mean: Tensor  # (C*S*S,)
-    components: Tensor  # (D, C*S*S), orthonormal, the strongest first
+    Of faces of 96 pixels or more a pixel is the mean of 2 x 2, or of more: P <= S a side.
+    """
+
+    mean: Tensor  # (C*P*P,)
+    components: Tensor  # (D, C*P*P), orthonormal, the strongest first
 
     @property
     def title(self) -> str:
@@ -36,25 +41,26 @@ class PixelPCA:
 
     def __call__(self, faces: Tensor) -> Tensor:
         """(N, C, S, S) faces in [0, 1] -> (N, D) codes, in pixel values."""
-        return (faces.flatten(1) - self.mean) @ self.components.T
+        return (_pixels(faces) - self.mean) @ self.components.T
 
 
 def fit_pixel_pca(faces: NDArray[np.uint8], size: int, seed: int = 0) -> PixelPCA:
     """The `size` strongest components of training faces (N, S, S, C) uint8.
 
     Fit on training faces only. Takes 4 bytes a pixel value at once: 0.6 GB for 12,000 RGB faces at
-    64 pixels.
+    64 or 128 pixels.
     """
     if len(faces) <= size:
         raise ValueError(f"{size} components need more than {size} faces, got {len(faces)}")
-    pixels = photos_to_faces(faces).flatten(1)
-    mean = pixels.mean(dim=0)
+    pixels = encode_faces(_pixels, faces).numpy()
+    mean = pixels.mean(axis=0)
     pixels -= mean
     # two rounds explain as much as four to a thousandth, in half the time
     _, _, components = randomized_svd(
-        pixels.numpy(), size, n_iter=2, power_iteration_normalizer="QR", random_state=seed
+        pixels, size, n_iter=2, power_iteration_normalizer="QR", random_state=seed
     )
-    return PixelPCA(mean, torch.from_numpy(np.ascontiguousarray(components, dtype=np.float32)))
+    components = np.ascontiguousarray(components, dtype=np.float32)
+    return PixelPCA(torch.from_numpy(mean), torch.from_numpy(components))
 
 
 def pixel_floor(faces: NDArray[np.uint8], size: int, seed: int = 0) -> PixelPCA:
@@ -72,6 +78,11 @@ def encode_faces(encode: Encode, faces: NDArray[np.uint8], batch: int = 32) -> T
             for start in range(0, len(faces), batch)
         ]
     )
+
+
+def _pixels(faces: Tensor) -> Tensor:
+    """(N, C, S, S) -> (N, C*P*P)."""
+    return F.avg_pool2d(faces, max(1, faces.shape[-1] // _SIDE)).flatten(1)
 
 
 def encode_untrained(

@@ -26,7 +26,7 @@ from facefactor.protocols.observation import (
     CROP,
     SIZE,
     Instruments,
-    embed_all,
+    embed_drawn,
     load_instruments,
     recut,
 )
@@ -136,19 +136,15 @@ class _Judge:
         wanted = class_numbers(strangers.wanted(), instruments.classifier.classes)
         self.wanted = torch.from_numpy(wanted)
 
-    def see(self, faces: Tensor) -> Seen:
-        codes, likely = [], []
-        for part in torch.split(faces, _BATCH):
-            squares = recut(part, self.crop, CROP, SIZE)
-            codes.append(embed_all(self.instruments.recognisers, squares))
-            likely.append(self.instruments.classifier.expression_probabilities(squares))
-        return Seen(
-            {name: torch.cat([part[name] for part in codes]) for name in codes[0]},
-            torch.cat(likely),
-        )
+    def probabilities(self, faces: Tensor) -> Tensor:
+        """(N, K) of expressions."""
+        classify = self.instruments.classifier.expression_probabilities
+        parts = torch.split(faces, _BATCH)
+        return torch.cat([classify(recut(part, self.crop, CROP, SIZE)) for part in parts])
 
     def look(self, faces: Tensor) -> _Looked:
-        return _Looked(faces, self.see(faces), hog(faces))
+        people = embed_drawn(self.instruments.recognisers, faces, self.crop)
+        return _Looked(faces, Seen(people, self.probabilities(faces)), hog(faces))
 
     def scores(self, edited: Tensor) -> tuple[Score, ...]:
         return self.scores_of(self.look(edited), torch.arange(len(edited)))
@@ -184,7 +180,7 @@ class _Judge:
         names = class_numbers(few.wanted(), self.instruments.classifier.classes)
         wanted = torch.from_numpy(names)[:, None]
         likely = [
-            self.see(_edit(model, few, strength)).probabilities.gather(1, wanted)
+            self.probabilities(_edit(model, few, strength)).gather(1, wanted)
             for strength in STRENGTHS
         ]
         return strength_scores(torch.cat(likely, dim=1), STRENGTHS)

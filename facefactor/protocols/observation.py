@@ -128,6 +128,16 @@ def embed_all(recognisers: Mapping[str, Recogniser], squares: Tensor) -> dict[st
     return {name: embed(network, squares) for name, network in recognisers.items()}
 
 
+def embed_drawn(
+    recognisers: Mapping[str, Recogniser], faces: Tensor, crop: str
+) -> dict[str, Tensor]:
+    """The same of faces (N, 3, S, S) in [0, 1] of a named crop, a batch at a time."""
+    parts = [
+        embed_all(recognisers, recut(part, crop, CROP, SIZE)) for part in torch.split(faces, _BATCH)
+    ]
+    return {name: torch.cat([part[name] for part in parts]) for name in recognisers}
+
+
 @torch.inference_mode()
 def embed_photos(
     recognisers: Mapping[str, Recogniser], squares: NDArray[np.uint8], cache: Path

@@ -27,10 +27,9 @@ from facefactor.protocols.normalisers import normalise_all
 from facefactor.protocols.observation import (
     CROP,
     SIZE,
-    embed_all,
+    embed_drawn,
     embed_photos,
     load_recognisers,
-    recut,
 )
 from facefactor.protocols.pictures import check_draws
 from facefactor.protocols.subject import Findings, Subject, some, suitable
@@ -222,12 +221,7 @@ def _kept(
     subject: Subject, drawn: Tensor, photos: Embeddings, recognisers: Recognisers, label: str
 ) -> list[Score]:
     """How like the photo's person recognisers find a drawing."""
-    crop = subject.header.spec.crop
-    parts = [
-        embed_all(recognisers, recut(part, crop, CROP, SIZE)) for part in torch.split(drawn, _BATCH)
-    ]
-    found = {name: torch.cat([part[name] for part in parts]) for name in recognisers}
-    return _same(found, photos, label)
+    return _same(embed_drawn(recognisers, drawn, subject.header.spec.crop), photos, label)
 
 
 def _same(found: Embeddings, photos: Embeddings, label: str) -> list[Score]:
