@@ -78,6 +78,17 @@ def test_what_is_there_in_another_form_only_the_mlp_reads():
     assert tell(codes, labels, test, "MLP").above_chance > 0.8
 
 
+def test_the_mlp_finds_people_under_what_varies_more():
+    """Thirty people, told by numbers that light moves five times as much, in three ways."""
+    random = np.random.default_rng(2)
+    people = np.repeat(np.arange(30), 15)
+    who = 1.2 * random.standard_normal((30, 12))[people] + 0.5 * random.standard_normal((450, 12))
+    light = 4 * random.standard_normal((450, 3)) @ random.standard_normal((3, 12))
+    test, labels = np.arange(450) % 3 == 0, [f"person {number}" for number in people]
+    linear, mlp = (tell(who + light, labels, test, probe) for probe in PROBES)
+    assert mlp.above_chance > 0.7 > linear.above_chance
+
+
 def test_rare_classes_count_as_much_as_frequent_ones():
     """Always the frequent answer is right nine times of ten, and no better than chance."""
     labels = ["often"] * 90 + ["rare"] * 10
