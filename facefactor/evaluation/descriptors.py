@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 _SIZE = 100  # pixels
 _LUMINANCE = (0.299, 0.587, 0.114)
 _ORIENTATIONS, _HOG_CELL = 10, 10  # 9x9 blocks of 2x2 cells of 10 directions: 3,240
+_HYSTERESIS, _TINY = 0.2, 1e-5  # of the published "L2-Hys", and what keeps blocks of nothing
 _LBP_CELL = 20  # 5x5 cells of 58 patterns: 1,450
 _PATTERNS = 58
 # The 59 classes of scikit-image's "nri_uniform": 58 patterns of at most one arc of ones, of which
@@ -30,17 +32,27 @@ def hog(faces: Tensor) -> Tensor:
     [0, 1]: (N, 3240), each block of length 1 or less."""
     from skimage.feature import hog as describe  # slow to import
 
+    cells = _SIZE // _HOG_CELL
     found = [
         describe(
             face,
             orientations=_ORIENTATIONS,
             pixels_per_cell=(_HOG_CELL, _HOG_CELL),
-            cells_per_block=(2, 2),
-            block_norm="L2-Hys",
-        )
+            # One block of all cells: their histograms, over one number. Blocks of four are made
+            # below, for all faces at once: the library takes two thirds of its time for that.
+            cells_per_block=(cells, cells),
+            block_norm="L1",
+        ).reshape(cells, cells, _ORIENTATIONS)
         for face in _grey(faces)
     ]
-    return torch.from_numpy(np.stack(found)).float()
+    blocks = sliding_window_view(np.stack(found), (2, 2), axis=(1, 2))
+    whole = np.moveaxis(blocks, 3, 5).reshape(len(faces), (cells - 1) ** 2, -1)
+    described = _of_length_one(np.minimum(_of_length_one(whole), _HYSTERESIS))
+    return torch.from_numpy(described).flatten(1).float()
+
+
+def _of_length_one(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    return blocks / np.sqrt((blocks**2).sum(axis=-1, keepdims=True) + _TINY**2)
 
 
 def lbp(faces: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facefactor.data.held_out import TRAINED_PEOPLE
-from facefactor.data.records import FaceRecord, split_hash
+from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.factors import EXPRESSIONS, FactorName
+from facefactor.files import atomic_path, read_arrays
 from facefactor.geometry.rotations import yaw_pitch_roll
 from facefactor.protocols.labelled import DATASETS, Labels, labelled_faces
 from facefactor.protocols.rendered import morphable_of, renderer_of
@@ -30,6 +31,8 @@ _FACES = 1500  # of a data set, at most
 _PEOPLE = 40  # told apart, at most
 _OF_PERSON = 4  # photos or clips that a person needs to be one of them
 _SHARE = 3  # one of so many people, or photos of a person, is for testing
+_KEPT = ("faces", "subject", "identity", "expression", "rotation", "lighting")
+_FORMAT = 1  # of the file that keeps them: raise it when others are drawn for the same settings
 _YAW_STEP, _YAW_STEPS = 15, 3  # degrees between the poses of rendered heads, and how many a side
 
 
@@ -103,31 +106,51 @@ def rendered_faces(subject: Subject, seed: int) -> ProbedFaces:
 
     Raises:
         FaceFactorError: no morphable model was named.
+        DataError: the file that keeps them is damaged.
     """
-    from facefactor.data.synthetic import synthetic_faces  # brings kornia: slow
-
-    renderer = renderer_of(subject, morphable_of(subject, "disentanglement of rendered faces"))
-    people = range(TRAINED_PEOPLE, TRAINED_PEOPLE + RENDERED_PEOPLE)
-    made = synthetic_faces(renderer, people, EXPRESSIONS * _TIMES, seed)
-    names = [str(number) for number in made.subject.tolist()]
-    yaw = yaw_pitch_roll(made.rotation)[:, 0]
+    drawn = _drawn(subject, EXPRESSIONS * _TIMES, seed)
+    names = [str(number) for number in drawn["subject"].tolist()]
+    yaw = yaw_pitch_roll(torch.from_numpy(drawn["rotation"]))[:, 0]
     steps = (yaw / _YAW_STEP).round().int().clamp(-_YAW_STEPS, _YAW_STEPS).tolist()
     digest = hashlib.sha256()
-    for told in (made.subject, made.identity, made.expression, made.lighting):
-        digest.update(told.contiguous().numpy().tobytes())  # not the rotation: crops tilt heads
+    for told in ("subject", "identity", "expression", "lighting"):
+        digest.update(drawn[told].tobytes())  # not the rotation: crops tilt heads
     return ProbedFaces(
         title=f"rendered faces of {RENDERED_PEOPLE} people nobody was trained on",
-        faces=made.faces,
+        faces=drawn["faces"],
         labels={
             "identity": list(names),
-            "expression": list(made.expression_name),
+            "expression": list(EXPRESSIONS * _TIMES * RENDERED_PEOPLE),
             "pose": [f"yaw {_YAW_STEP * step:+d}" for step in steps],
-            "illumination": list(light_sides(made.lighting)),
+            "illumination": list(light_sides(torch.from_numpy(drawn["lighting"]))),
         },
         people=names,
         clips=[str(row) for row in range(len(names))],
         split_hash=digest.hexdigest()[:12],
     )
+
+
+def _drawn(subject: Subject, expressions: Sequence[str], seed: int) -> dict[str, NDArray[Any]]:
+    """What `_KEPT` names of rendered faces; drawn once for all models of a crop and size."""
+    from facefactor.data.synthetic import synthetic_faces  # brings kornia: slow
+
+    model = morphable_of(subject, "disentanglement of rendered faces")
+    assert subject.morphable is not None
+    with subject.morphable.open("rb") as file:
+        version = hashlib.file_digest(file, "sha256").hexdigest()
+    people = range(TRAINED_PEOPLE, TRAINED_PEOPLE + RENDERED_PEOPLE)
+    spec = subject.header.spec
+    settings = (_FORMAT, version, spec.crop, spec.image_size, people, expressions, seed)
+    name = hashlib.sha256(repr(settings).encode()).hexdigest()[:24]
+    path = subject.cache / "rendered" / f"{name}.npz"
+    if path.is_file():
+        return read_arrays(path, _KEPT, DataError)
+    made = synthetic_faces(renderer_of(subject, model), people, expressions, seed)
+    drawn = {each: np.ascontiguousarray(getattr(made, each)) for each in _KEPT}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, temporary.open("wb") as output:
+        np.savez(output, **drawn)  # type: ignore[arg-type]
+    return drawn
 
 
 def light_sides(lighting: Tensor) -> list[str]:

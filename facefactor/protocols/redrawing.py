@@ -35,9 +35,9 @@ from facefactor.protocols.pictures import check_draws
 from facefactor.protocols.subject import Findings, Subject, some, suitable
 
 REDRAWN = ("celeba", "kdef", "ckplus", "ckplus48", "cropped-yale", "lfw")
-_FACES = 160
+_FACES = 96
 _BATCH = 32
-_ON_PATHS = 12  # of a batch: paths need most of the drawings
+_ON_PATHS = 20  # of a batch: paths need most of the drawings
 _SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # places on a path
 _TIMES = 5  # a speed is the median of so many
 
@@ -47,7 +47,7 @@ Recognisers = Mapping[str, Recogniser]
 
 @torch.inference_mode()
 def redrawing(subject: Subject, folders: Mapping[str, Path], seed: int) -> Findings:
-    """160 faces drawn again, and with each factor of the next face, and back; who they still are.
+    """96 faces drawn again, and with each factor of the next face, and back; who they still are.
 
     Of CelebA, and of what the model is known to have been trained on, people held out. "Exchanged
     and back": the factor is taken from the next face, the drawing encoded again, and the face's own

@@ -24,7 +24,7 @@ from facefactor.protocols.rendered import morphable_of, renderer_of
 from facefactor.protocols.subject import Subject, some
 
 RENDERED = 256  # people, a picture each
-_FACES = 2000  # photos of held-out people, at most
+_FACES = 1000  # photos of held-out people, at most
 _MEAN_FACES = 500  # more do not change the mean to be seen
 _RENDERED_MEAN = 64  # training people in the mean of rendered faces
 _BATCH = 32

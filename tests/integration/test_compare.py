@@ -11,7 +11,7 @@ from PIL import Image
 
 from facefactor import api, checkpoints
 from facefactor.data.held_out import hold_out_people
-from facefactor.data.records import FaceRecord
+from facefactor.data.records import DataError, FaceRecord
 from facefactor.errors import FaceFactorError
 from facefactor.evaluation.tables import ResultTable, Score
 from facefactor.factors import EXPRESSIONS
@@ -222,6 +222,24 @@ def test_rendered_faces_are_the_same_for_every_crop(models, tmp_path, monkeypatc
     assert first.labels["expression"] == list(EXPRESSIONS) * 2
     assert set(first.labels["illumination"]) <= {"front", "left", "right"}
     assert first.labels["identity"] == ["10000"] * 8 + ["10001"] * 8
+
+
+def test_rendered_faces_are_drawn_once_for_a_crop(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(probed, "RENDERED_PEOPLE", 2)
+    monkeypatch.setattr(probed, "_TIMES", 1)
+    write_morphable(tmp_path / "egg.npz", talking_egg())
+    subject = Subject(Path(models[0]), tmp_path, tmp_path / "egg.npz")
+    drawn = rendered_faces(subject, 0)
+    other = rendered_faces(subject, 1)
+    assert (other.faces != drawn.faces).any()
+    monkeypatch.setattr("facefactor.data.synthetic.synthetic_faces", None)
+    again = rendered_faces(subject, 0)
+    assert (again.faces == drawn.faces).all()
+    assert (again.labels, again.split_hash) == (drawn.labels, drawn.split_hash)
+    for kept in (tmp_path / "rendered").iterdir():
+        kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(DataError, match="not an .npz"):
+        rendered_faces(subject, 0)
 
 
 def test_sides_of_light():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from skimage.feature import hog as describe
 
 from facefactor.evaluation.descriptors import hog, lbp
 
@@ -31,6 +33,16 @@ def test_a_ramp_has_one_direction(along, direction):
     assert found[..., others].abs().max() == 0
     # a block's four cells, alike, to length 1
     torch.testing.assert_close(found[1:-1, 1:-1, :, :, direction], torch.full((7, 7, 2, 2), 0.5))
+
+
+def test_blocks_are_normalised_as_the_library_does():
+    faces = torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    faces[1] = faces[1].round()  # some directions are cut off, at a fifth
+    faces[1, :, :30] = 0.5  # and blocks of nothing
+    slow = [describe(face[0].numpy(), 10, (10, 10), (2, 2), block_norm="L2-Hys") for face in faces]
+    torch.testing.assert_close(
+        hog(faces), torch.from_numpy(np.stack(slow)).float(), atol=1e-5, rtol=0
+    )
 
 
 def test_contrast_does_not_change_gradients_directions():
