@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from facefactor import editing
-from facefactor.abilities import check_removable
+from facefactor.abilities import check_removable, check_separates
 from facefactor.clips import clip_factors
 from facefactor.face_lighting import Light, light_code, relit
 from facefactor.face_normalising import normalise_faces
@@ -120,7 +120,7 @@ def scale_face(
         FactorError: the model has no such factor.
         ValueError: it has, but none that is neutral; see `removable_factors`.
     """
-    editing.check_factor(model.spec, factor)
+    check_separates(model, factor)
     change = partial(editing.set_strength, model=model, name=factor, strength=strength)
     return edit_face(model, face, change, raw)
 

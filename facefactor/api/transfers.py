@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from facefactor import editing
+from facefactor.abilities import check_separates
 from facefactor.api.edited_files import edit_film
 from facefactor.api.edits import take, transfer_clip
 from facefactor.api.faces import read_face
@@ -51,7 +51,7 @@ def transfer(
     film = _is_film(target, source, output)
     network = load(model)
     for name in factors:
-        editing.check_factor(network.spec, name)
+        check_separates(network, name)
 
     def taking(taken: Factors) -> Edit:
         change = take(network, taken, factors, strength)

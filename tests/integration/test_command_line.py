@@ -101,7 +101,9 @@ def test_transfer_of_identity_replaces_the_face(hopper, collins, weights, tmp_pa
 def test_a_factor_kept_inside_another_is_told(hopper, collins, weights, tmp_path, capsys):
     words = ["--factor", "pose", "-o", tmp_path / "x.png", "-m", weights]
     assert run("transfer", hopper, "--from", collins, *words) == 1
-    assert "keeps pose inside expression" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "keeps pose inside expression" in told
+    assert "take weights of ipdfer or neurotensorial" in told
     assert not (tmp_path / "x.png").exists()
 
 
