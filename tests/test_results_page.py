@@ -99,9 +99,11 @@ def wrong_rows(text: str, known: Figures, papers: set[float]) -> list[str]:
     return wrong
 
 
-def published(told: dict[str, Any]) -> set[float]:
-    """All figures of the papers."""
-    return {row["paper"] for paper in told.get("papers", []) for row in paper["rows"]}
+def published(told: dict[str, Any], file: Path) -> set[float]:
+    """Figures of the paper of a method's README or card; beside other texts those of all papers."""
+    papers = told.get("papers", [])
+    own = [paper for paper in papers if paper["method"] in (file.stem, file.parent.name)]
+    return {row["paper"] for paper in own or papers for row in paper["rows"]}
 
 
 def _shown(value: float | None, like: str) -> str:
@@ -122,7 +124,7 @@ def test_marked_figures_are_those_of_the_page(file: Path, page: dict[str, Any]) 
     text = file.read_text(encoding="utf-8")
     assert not [mark for mark in COMMENT.findall(text) if "|" in mark]  # it would end a cell
     assert wrong_figures(text, figures(page)) == []
-    assert wrong_rows(text, figures(page), published(page)) == []
+    assert wrong_rows(text, figures(page), published(page, file)) == []
 
 
 def test_the_page_is_of_the_packaged_weights(page: dict[str, Any]) -> None:
