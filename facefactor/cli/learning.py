@@ -37,7 +37,12 @@ def train(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, do not resume.")] = False,
     start_from: Annotated[
         str | None,
-        typer.Option("--from", metavar="MODEL", help="Begin with these weights, not random ones."),
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with these weights, not random ones; critics that their run left beside "
+            "them go on, too.",
+        ),
     ] = None,
     recogniser: Annotated[
         Path | None,

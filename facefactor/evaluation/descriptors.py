@@ -18,7 +18,7 @@ from torch.nn import functional as F
 _SIZE = 100  # pixels
 _LUMINANCE = (0.299, 0.587, 0.114)
 _ORIENTATIONS, _HOG_CELL = 10, 10  # 9x9 blocks of 2x2 cells of 10 directions: 3,240
-_HYSTERESIS, _TINY = 0.2, 1e-5  # of the published "L2-Hys", and what keeps blocks of nothing
+_HYSTERESIS, _TINY = 0.2, 1e-5  # of "L2-Hys": the most a number may be; added to lengths
 _LBP_CELL = 20  # 5x5 cells of 58 patterns: 1,450
 _PATTERNS = 58
 # The 59 classes of scikit-image's "nri_uniform": 58 patterns of at most one arc of ones, of which

@@ -41,6 +41,7 @@ def run_stages(
     precision: str = "32-true",
     accelerator: str = "auto",
     workers: int = 0,
+    earlier: Path | None = None,
 ) -> None:
     """Train every stage in order; finished ones are loaded, a half-done one continues.
 
@@ -56,6 +57,9 @@ def run_stages(
         callbacks: made for each stage that runs, from it and the step it starts at, in the first
             process.
         save_every: steps between progress files.
+        earlier: folder of the run whose weights the model begins with. What its stages trained
+            beside the model (critics and the like, which no weights file holds) goes on from there;
+            a critic that begins anew would first undo what the model has learnt.
 
     Raises:
         TrainingError: `out` holds a run with other settings, or a loss is not finite.
@@ -70,6 +74,8 @@ def run_stages(
         progress = Progress(path, stage, {**settings, "seed": seed}, save_every)
         if progress.resume(module) >= stage.steps:
             continue
+        if earlier is not None and not progress.start:
+            progress.take_over(module, earlier / path.name)
         number_here, processes = place()
         watchers: list[Callback] = []
         if is_first():
@@ -139,14 +145,7 @@ class Progress(Callback):
         """Load what the file holds into `module`; the step reached, 0 without a file."""
         if not self.path.exists():
             return 0
-        try:
-            with safe_open(self.path, "pt") as file:
-                header = json.loads(file.metadata()["progress"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except Exception as error:
-            raise TrainingError(
-                f"{self.path}: not a progress file ({error}); remove it to start this stage anew"
-            ) from error
+        header, tensors = _read(self.path)
         if header["settings"] != self.settings:
             changed = sorted(
                 key
@@ -159,11 +158,27 @@ class Progress(Callback):
             )
         own = {name: tensors[f"module.{name}"] for name in _own_state(module)}
         module.load_state_dict(own, strict=False)
-        self._optimizer_state = {
-            name: tensor for name, tensor in tensors.items() if name.startswith("optimizer.")
-        }
+        self._optimizer_state = _optimizer_part(tensors)
         self.start, self.seconds = header["step"], header["seconds"]
         return self.start
+
+    def take_over(self, module: LightningModule, path: Path) -> None:
+        """Begin with what another run's file of this stage holds beside its `model`, and with the
+        moments of its optimisers where all networks are of one size; nothing where it is not there.
+        """
+        if not path.is_file():
+            return
+        _, tensors = _read(path)
+        own = _own_state(module)
+        fitting = {
+            name: tensors[f"module.{name}"]
+            for name, value in own.items()
+            if f"module.{name}" in tensors and tensors[f"module.{name}"].shape == value.shape
+        }
+        beside = {name: x for name, x in fitting.items() if not name.startswith("model.")}
+        module.load_state_dict(beside, strict=False)
+        if len(fitting) == len(own):
+            self._optimizer_state = _optimizer_part(tensors)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         for index, optimizer in enumerate(trainer.optimizers):
@@ -214,6 +229,22 @@ class Progress(Callback):
                 temporary,
                 metadata={"progress": json.dumps(header)},
             )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a progress file."""
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads(file.metadata()["progress"])
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise TrainingError(
+            f"{path}: not a progress file ({error}); remove it to start this stage anew"
+        ) from error
+
+
+def _optimizer_part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if name.startswith("optimizer.")}
 
 
 def _own_state(module: LightningModule) -> dict[str, Tensor]:

@@ -76,7 +76,8 @@ def train(
         output: folder for progress, logs, sample sheets and `model.safetensors`.
         changes: recipe settings by (dotted) name; "expression.gram" -> "0.1".
         fresh: forget an earlier run in `output`.
-        start_from: weights of the same sizes to begin with, instead of random ones.
+        start_from: weights of the same sizes to begin with, instead of random ones. Where the run
+            that made them left its progress files beside them, critics and the like go on, too.
         recogniser: weights file of a face recogniser, for methods that begin with one.
         landmarks: folder of `<data set>.npz` with 68 landmarks a photo (`data.landmarks`).
         validation: share of the photos with an expression that are not trained on; how many of
@@ -140,6 +141,7 @@ def train(
         "method": method,
         "recipe": dataclasses.asdict(recipe),
         "start_from": begun,
+        **({"begun_beside": beside} if (beside := _progress_beside(start_from)) else {}),
         "recogniser": _hash(recogniser) if recogniser else "",
         "landmarks": hashlib.sha256(known.landmarks.tobytes()).hexdigest() if landmarks else "",
         **({"morphable": _hash(morphable)} if morphable else {}),
@@ -194,6 +196,7 @@ def train(
         settings,
         callbacks=watch,
         precision="bf16-mixed" if _has_bf16() else "32-true",
+        earlier=start_from.parent if start_from else None,
     )
     path = output / "model.safetensors"
     if not is_first():
@@ -209,6 +212,12 @@ def train(
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, {"facefactor": json.dumps(described)})
     return path
+
+
+def _progress_beside(weights: Path | None) -> list[str]:
+    """Hashes of the progress files of the run that made the weights, where they are still there."""
+    files = sorted(weights.parent.glob("progress-*.safetensors")) if weights else []
+    return [_hash(file) for file in files]
 
 
 def _begin_with(model: nn.Module, path: Path, is_instrument: bool) -> str:

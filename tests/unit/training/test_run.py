@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from lightning import Callback, LightningModule
+from safetensors import safe_open
 
 from facefactor.data.records import FaceRecord
 from facefactor.data.samples import FacePairs, LabelledBatch
@@ -99,6 +100,7 @@ def run(
     save_every: int = 2,
     kind: type[TinyStage] = TinyStage,
     callbacks=lambda stage, start: [],
+    earlier: Path | None = None,
     **settings,
 ) -> dict[str, torch.Tensor]:
     modules: list[TinyStage] = []
@@ -118,6 +120,7 @@ def run(
         callbacks=callbacks,
         save_every=save_every,
         accelerator="cpu",
+        earlier=earlier,
     )
     return modules[0].network.state_dict()
 
@@ -158,6 +161,69 @@ def test_two_optimisers_take_all_steps_and_resume(tmp_path):
     assert starts == [4]  # saved every second step
     for name, weight in undisturbed.items():
         assert torch.equal(weight, resumed[name])
+
+
+class WithModel(LightningModule):
+    """Two players of whom one is the model, which has a weights file of its own."""
+
+    automatic_optimization = False
+    rival_size = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.model = torch.nn.Conv2d(3, 3, 3, padding=1)
+        self.rival = torch.nn.Conv2d(3, self.rival_size, 1)
+
+    network = property(lambda self: self.model)
+    configure_optimizers = TwoPlayers.configure_optimizers
+    training_step = TwoPlayers.training_step
+
+
+class WithLargerRival(WithModel):
+    rival_size = 2
+
+
+def beginning(out: Path, earlier: Path | None, kind: type[LightningModule] = WithModel):
+    """The state a run begins with, and how many weights its optimisers know the moments of."""
+    seen = {}
+
+    class Look(Callback):
+        def on_train_batch_start(self, trainer, module, batch, batch_index):
+            if not seen:
+                seen.update({name: x.clone() for name, x in module.state_dict().items()})
+                seen["moments"] = sum(len(each.state) for each in trainer.optimizers)
+
+    run(out, 2, kind=kind, callbacks=lambda stage, start: [Look()], earlier=earlier)
+    return seen
+
+
+def test_what_a_run_trained_beside_its_model_goes_on_from_there(tmp_path):
+    first = tmp_path / "first"
+    run(first, kind=WithModel)
+    with safe_open(first / "progress-1-only.safetensors", "pt") as file:
+        left = {name: file.get_tensor(f"module.{name}") for name in ("rival.weight", "rival.bias")}
+    anew, again = beginning(tmp_path / "anew", None), beginning(tmp_path / "again", first)
+    for name, weight in left.items():
+        assert torch.equal(again[name], weight) and not torch.equal(anew[name], weight)
+    assert (anew["moments"], again["moments"]) == (0, 4)
+    # the model's own weights come from its file, which is not read here
+    assert torch.equal(again["model.weight"], anew["model.weight"])
+
+
+def test_what_does_not_fit_or_is_not_there_begins_anew(tmp_path):
+    first = tmp_path / "first"
+    run(first, kind=WithModel)
+    larger = beginning(tmp_path / "larger", first, WithLargerRival)
+    untouched = beginning(tmp_path / "untouched", None, WithLargerRival)
+    for name in ("rival.weight", "rival.bias"):
+        assert torch.equal(larger[name], untouched[name])
+    assert larger["moments"] == 0
+    alone = beginning(tmp_path / "alone", tmp_path / "no such run")
+    assert alone["moments"] == 0
+    (first / "progress-1-only.safetensors").write_bytes(b"cut off")
+    with pytest.raises(TrainingError, match="not a progress file"):
+        beginning(tmp_path / "damaged", first)
 
 
 SECOND = """
