@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from facefactor.data.listing import existing_folder, is_photo, is_video
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord
+from facefactor.files import file_hash
 from facefactor.images import read_frames, read_photo
 
 TINY_PX = 48  # a shorter side holds less of a face than the smallest benchmark's (FER2013)
@@ -133,7 +133,7 @@ def check_records(
         try:
             short, is_grey = _look_at(record.path)
             if record.frame is None:  # frames of one film are no copies of one another
-                by_content[_content(record.path)].append(record)
+                by_content[file_hash(record.path)].append(record)
             tiny += [_printable(record.path)] if short < TINY_PX else []
             grey += is_grey
         except (ValueError, OSError) as error:  # ImageError and VideoError are ValueErrors
@@ -244,11 +244,6 @@ def _look_at(path: Path) -> tuple[int, bool]:
         photo[..., 1], photo[..., 2]
     )
     return min(photo.shape[:2]), grey
-
-
-def _content(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _on_both_sides(records: Sequence[FaceRecord]) -> tuple[str, ...]:

@@ -136,15 +136,19 @@ class _Judge:
         wanted = class_numbers(strangers.wanted(), instruments.classifier.classes)
         self.wanted = torch.from_numpy(wanted)
 
-    def probabilities(self, faces: Tensor) -> Tensor:
+    def squares(self, faces: Tensor) -> Tensor:
+        """The faces as the instruments take them."""
+        return recut(faces, self.crop, CROP, SIZE)
+
+    def probabilities(self, squares: Tensor) -> Tensor:
         """(N, K) of expressions."""
         classify = self.instruments.classifier.expression_probabilities
-        parts = torch.split(faces, _BATCH)
-        return torch.cat([classify(recut(part, self.crop, CROP, SIZE)) for part in parts])
+        return torch.cat([classify(part) for part in torch.split(squares, _BATCH)])
 
     def look(self, faces: Tensor) -> _Looked:
-        people = embed_drawn(self.instruments.recognisers, faces, self.crop)
-        return _Looked(faces, Seen(people, self.probabilities(faces)), hog(faces))
+        squares = self.squares(faces)
+        people = embed_drawn(self.instruments.recognisers, squares, CROP)
+        return _Looked(faces, Seen(people, self.probabilities(squares)), hog(faces))
 
     def scores(self, edited: Tensor) -> tuple[Score, ...]:
         return self.scores_of(self.look(edited), torch.arange(len(edited)))
@@ -180,7 +184,7 @@ class _Judge:
         names = class_numbers(few.wanted(), self.instruments.classifier.classes)
         wanted = torch.from_numpy(names)[:, None]
         likely = [
-            self.probabilities(_edit(model, few, strength)).gather(1, wanted)
+            self.probabilities(self.squares(_edit(model, few, strength))).gather(1, wanted)
             for strength in STRENGTHS
         ]
         return strength_scores(torch.cat(likely, dim=1), STRENGTHS)

@@ -23,7 +23,7 @@ from facefactor.data.poses import read_poses
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.evaluation.tables import Confusion, ResultTable, Score
-from facefactor.files import WriteError, atomic_path
+from facefactor.files import WriteError, atomic_path, file_hash
 from facefactor.perception.instruments import find_weights
 from facefactor.perception.packaged import INSTRUMENTS, packaged_instrument
 from facefactor.perception.state_dicts import InstrumentError
@@ -172,10 +172,7 @@ def _instruments_now() -> dict[str, str | None]:
 
 def _digest(file: Path) -> str | None:
     """SHA-256 of a file; None where there is none."""
-    if not file.is_file():
-        return None
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return file_hash(file) if file.is_file() else None
 
 
 def _put(temporary: Path, home: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from facefactor.data.held_out import TRAINED_PEOPLE
 from facefactor.data.records import DataError, FaceRecord, split_hash
 from facefactor.factors import EXPRESSIONS, FactorName
-from facefactor.files import atomic_path, read_arrays
+from facefactor.files import atomic_path, file_hash, read_arrays
 from facefactor.geometry.rotations import yaw_pitch_roll
 from facefactor.protocols.labelled import DATASETS, Labels, labelled_faces
 from facefactor.protocols.rendered import morphable_of, renderer_of
@@ -136,10 +136,9 @@ def _drawn(subject: Subject, expressions: Sequence[str], seed: int) -> dict[str,
 
     model = morphable_of(subject, "disentanglement of rendered faces")
     assert subject.morphable is not None
-    with subject.morphable.open("rb") as file:
-        version = hashlib.file_digest(file, "sha256").hexdigest()
     people = range(TRAINED_PEOPLE, TRAINED_PEOPLE + RENDERED_PEOPLE)
     spec = subject.header.spec
+    version = file_hash(subject.morphable)
     settings = (_FORMAT, version, spec.crop, spec.image_size, people, expressions, seed)
     name = hashlib.sha256(repr(settings).encode()).hexdigest()[:24]
     path = subject.cache / "rendered" / f"{name}.npz"

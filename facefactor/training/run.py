@@ -59,7 +59,7 @@ def run_stages(
         save_every: steps between progress files.
         earlier: folder of the run whose weights the model begins with. What its stages trained
             beside the model (critics and the like, which no weights file holds) goes on from there;
-            a critic that begins anew would first undo what the model has learnt.
+            critics that begin anew know nothing of what the model has learnt.
 
     Raises:
         TrainingError: `out` holds a run with other settings, or a loss is not finite.

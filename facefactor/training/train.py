@@ -22,7 +22,7 @@ from facefactor.data.held_out import TRAINED_PEOPLE
 from facefactor.data.records import FaceRecord, split_hash
 from facefactor.data.rendered import RenderedFaces
 from facefactor.data.samples import FacePairs, LabelledFaces
-from facefactor.files import atomic_path
+from facefactor.files import atomic_path, file_hash
 from facefactor.instruments import INSTRUMENTS
 from facefactor.methods import METHODS
 from facefactor.perception.state_dicts import read_state_dict
@@ -142,9 +142,9 @@ def train(
         "recipe": dataclasses.asdict(recipe),
         "start_from": begun,
         **({"begun_beside": beside} if (beside := _progress_beside(start_from)) else {}),
-        "recogniser": _hash(recogniser) if recogniser else "",
+        "recogniser": file_hash(recogniser) if recogniser else "",
         "landmarks": hashlib.sha256(known.landmarks.tobytes()).hexdigest() if landmarks else "",
-        **({"morphable": _hash(morphable)} if morphable else {}),
+        **({"morphable": file_hash(morphable)} if morphable else {}),
         **({"targets": hashlib.sha256(who.guides.tobytes()).hexdigest()} if who else {}),
         **({"neutraliser": neutralising.sha256} if neutralising else {}),
         **({"validation": validation} if validation else {}),
@@ -217,14 +217,14 @@ def train(
 def _progress_beside(weights: Path | None) -> list[str]:
     """Hashes of the progress files of the run that made the weights, where they are still there."""
     files = sorted(weights.parent.glob("progress-*.safetensors")) if weights else []
-    return [_hash(file) for file in files]
+    return [file_hash(file) for file in files]
 
 
 def _begin_with(model: nn.Module, path: Path, is_instrument: bool) -> str:
     """Fill `model` with the weights in a file; the file's hash."""
     if is_instrument:
         checkpoints.fill(model, read_state_dict(path), path)
-        return _hash(path)
+        return file_hash(path)
     header, tensors = checkpoints.load(path)
     checkpoints.fill(model, tensors, path)
     return header.sha256
@@ -250,10 +250,6 @@ def change_settings(recipe: Any, changes: Mapping[str, str]) -> Any:
             new = _read_as(old, text, name)
         recipe = dataclasses.replace(recipe, **{head: new})
     return recipe
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _by_name(data: Mapping[str, Path], records: Sequence[FaceRecord]) -> dict[str, Any]:
