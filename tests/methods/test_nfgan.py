@@ -493,14 +493,20 @@ def test_small_looks_through_what_comes_with_the_package():
     assert slope.abs().sum() > 0
 
 
+def autoencoding(name: str, **settings):
+    """The stage that goes before Algorithm 1, and what it learns from four photos."""
+    torch.manual_seed(0)
+    recipe = replace(PRESETS[name], **settings)
+    stage = stages(recipe, build(recipe))[0].module()
+    stage.log = stage.log_dict = lambda *_, **__: None
+    photos = torch.rand(4, 3, 8, 8).repeat(1, 1, 8, 8)
+    return stage, LabelledBatch(photos, *[torch.zeros(4)] * 3)
+
+
 def test_autoencoding_learns_to_redraw_in_colour_and_grey():
     for name in ("small", "small-grey"):
-        torch.manual_seed(0)
-        model = build(PRESETS[name])
-        stage = stages(PRESETS[name], model)[0].module()
-        stage.log = lambda *_, **__: None
-        batch = LabelledBatch(torch.rand(4, 3, 8, 8).repeat(1, 1, 8, 8), *[torch.zeros(4)] * 3)
-        optimizer = stage.configure_optimizers()
+        stage, batch = autoencoding(name, recognition=0.0)
+        model, optimizer = stage.model, stage.configure_optimizers()
         losses = []
         for _ in range(8):
             loss = stage.training_step(batch, 0)
@@ -512,6 +518,34 @@ def test_autoencoding_learns_to_redraw_in_colour_and_grey():
         again = 2 * (drawn - model.seen(batch.faces)).abs().mean()  # Eq. 7 counts in [-1, 1]
         assert losses[-1] < 0.9 * losses[0]
         torch.testing.assert_close(stage.training_step(batch, 0), again, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["small", "small-grey"])
+def test_what_a_recogniser_sees_is_read_off_the_code(name):
+    """The term by itself, 1 - cosine; Enc and the reading learn from it, Dec and phi do not."""
+    stage, batch = autoencoding(name, recognition=3.0)
+    faces, encoder = stage.model.seen(batch.faces), stage.model.encoder
+    with torch.no_grad():
+        own = stage.identity(faces.expand(-1, 3, -1, -1))[1]
+        drawn = pixel_loss(stage.model.decoder(encoder(faces)), faces)
+        read = F.linear(encoder(faces), stage.reading.weight, stage.reading.bias)
+    cosines = (read * own).sum(1) / (read.norm(dim=1) * own.norm(dim=1))
+    torch.testing.assert_close(stage.training_step(batch, 0), drawn + 3 * (1 - cosines).mean())
+
+    stage.model.decoder.requires_grad_(False)  # what is left reaches Enc by the reading, too
+    stage.training_step(batch, 0).backward()
+    assert all(weight.grad.abs().sum() > 0 for weight in stage.reading.parameters())
+    learnt = copy.deepcopy([weight.grad for weight in encoder.parameters()])
+    encoder.zero_grad()
+    stage.recognition = 0.0
+    stage.training_step(batch, 0).backward()
+    assert any(
+        (a - b.grad).abs().sum() > 0 for a, b in zip(learnt, encoder.parameters(), strict=True)
+    )
+    taught = {id(w) for group in stage.configure_optimizers().param_groups for w in group["params"]}
+    learners = (stage.model, stage.reading)
+    assert taught == {id(weight) for network in learners for weight in network.parameters()}
+    assert all(weight.grad is None for weight in stage.identity.parameters())
 
 
 def test_paper_looks_through_files(tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ class Recipe:
     instrument: str  # of Eq. 2; "" for the recogniser that comes with the package
     recogniser: str  # of Eq. 6; the same
     weights: Weights
+    recognition: float  # in autoencoding: 1 - cosine of what is read off z and the code of Eq. 6
     symmetry: Space  # where Eq. 3 compares
     balance_steps: int  # 0: weights multiply losses; else gradients, measured over so many steps
     # schedule
@@ -54,6 +55,7 @@ _PAPER = Recipe(
         symmetry=0.3,  # lambda_3
         adversarial=0.1,  # eta
     ),
+    recognition=0.0,
     symmetry="pixels",
     balance_steps=0,
     batch_size=64,
@@ -73,6 +75,7 @@ _SMALL = replace(
     recogniser="",  # 63 M; a step 1,300 M
     # lengths of gradients, by eye: with the printed numbers nothing makes faces differ by person
     weights=replace(_PAPER.weights, identity=2.0, pixel=0.5),
+    recognition=1.0,  # else z tells little more of a stranger than pixels do
     batch_size=32,
     unpaired_share=0.5,  # too few people are known frontal and neutral to learn who is who from
     autoencoding_images=64_000,  # a step 370 M: without it all faces stay one mean face for long
@@ -149,7 +152,7 @@ def stages(recipe: Recipe, model: NFGAN, instrument: nn.Module | None = None) ->
         )
 
     def autoencoding() -> AutoencodingStage:
-        return AutoencodingStage(model, recipe.autoencoding_rate)
+        return AutoencodingStage(model, look.identity, recipe.recognition, recipe.autoencoding_rate)
 
     batch = recipe.batch_size
     before = Stage("autoencoding", autoencoding, "labelled", recipe.autoencoding_images, batch)

@@ -15,6 +15,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
+from facefactor.losses.identity import cosine_distance
 from facefactor.losses.symmetry import laplacian, symmetry_loss
 from facefactor.methods.nfgan.instruments import Instruments
 from facefactor.methods.nfgan.losses import (
@@ -27,6 +28,7 @@ from facefactor.methods.nfgan.losses import (
     real_loss,
 )
 from facefactor.methods.nfgan.model import NFGAN
+from facefactor.methods.nfgan.networks import CODE, IMAGE_SIZE
 from facefactor.nn.schedules import Schedule, adams, listed
 
 if TYPE_CHECKING:
@@ -38,19 +40,38 @@ _DECODER_ONLY = ("symmetry", "adversarial")  # Algorithm 1: not in the line of t
 
 
 class AutoencodingStage(LightningModule):
-    """Ours, before the paper's: Enc and Dec learn to redraw photos, pixel by pixel."""
+    """Ours, before the paper's: Enc and Dec learn to redraw photos, pixel by pixel, and Enc to tell
+    what a recogniser sees in them: a linear layer reads its code off z.
 
-    def __init__(self, model: NFGAN, learning_rate: float) -> None:
+    Args:
+        identity: phi of Eq. 6, whose last layer is imitated.
+        recognition: weight of that; 0 leaves it out.
+    """
+
+    def __init__(
+        self, model: NFGAN, identity: nn.Module, recognition: float, learning_rate: float
+    ) -> None:
         super().__init__()
         self.model = model
+        self.identity = identity
+        self.recognition = recognition
         self.learning_rate = learning_rate
+        codes = _unmoved(identity, torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE))[-1]
+        self.reading = nn.Linear(CODE, codes.shape[1])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.model.parameters(), lr=self.learning_rate, betas=_BETAS)
+        learning = [*self.model.parameters(), *self.reading.parameters()]
+        return torch.optim.Adam(learning, lr=self.learning_rate, betas=_BETAS)
 
     def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
         faces = self.model.seen(batch.faces)
-        loss = pixel_loss(self.model.decoder(self.model.encoder(faces)), faces)
+        codes = self.model.encoder(faces)
+        terms = {"pixel": pixel_loss(self.model.decoder(codes), faces)}
+        if self.recognition:
+            own = _unmoved(self.identity, _rgb(faces))[-1]
+            terms["recognition"] = self.recognition * cosine_distance(self.reading(codes), own)
+        loss = torch.stack(list(terms.values())).sum()
+        self.log_dict({name: term.detach() for name, term in terms.items()})
         self.log("loss", loss.detach(), prog_bar=True)
         return loss
 
