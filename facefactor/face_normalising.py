@@ -106,5 +106,5 @@ def _shown(
     photo = faces[0].photo
     for face, square in zip(faces, squares, strict=True):
         placement = place(face.found.points, spec.crop, spec.image_size)
-        photo = paste_back(photo, placement, square)
+        photo = paste_back(photo, placement, square, oval=True)
     return photo

@@ -29,6 +29,10 @@ from facefactor.geometry.similarity import (
 # Uneven changes, of 255, up to which a photo's detail stays, and from which on none does.
 _KEPT, _GONE = 15.0, 45.0
 
+# A frontal face in the crop `facecycle`: half its width, where its middle is, half its height, in
+# shares of the square; and on which share of the way from the outline to the middle it fades.
+_OVAL, _FADING = (0.38, 0.52, 0.47), 0.3
+
 Photo = NDArray[np.uint8]  # (H, W, 3) RGB
 Image = NDArray[np.float32]  # (H, W) or (H, W, C), values in [0, 255] unless said
 
@@ -106,6 +110,7 @@ def paste_back(
     reconstruction: Tensor | None = None,
     flow: Tensor | None = None,
     raw: bool = False,
+    oval: bool = False,
 ) -> Photo:
     """The photo with its face edited, at the photo's own sharpness: the edit goes in as a change.
 
@@ -123,12 +128,14 @@ def paste_back(
             `align_corners=True` grid, which may be finer than the crop. Used with a reconstruction
             only.
         raw: stamp `edited` as it is, with the feathered mask and nothing else.
+        oval: `edited` is a frontal face, of which only what lies within the face is put in: what is
+            drawn behind it is not what the photo has there.
     """
     found = _window(photo, placement)
     if found is None:
         return photo.copy()
     under, to_crop = found.pixels, found.to_crop
-    mask = feathered_mask(placement.size)
+    mask = oval_mask(placement.size) if oval else feathered_mask(placement.size)
 
     if raw or reconstruction is None:
         face = _to_image(edited)
@@ -195,6 +202,16 @@ def feathered_mask(size: int) -> Image:
     edge, full = 1 - 3 / size, 0.68  # mouth corners of the arcface crop lie at 0.65
     mask = _smooth_step((edge - radius) / max(edge - full, 1e-6))
     mask.setflags(write=False)  # it is cached
+    return mask
+
+
+@lru_cache(maxsize=16)
+def oval_mask(size: int) -> Image:
+    """(size, size) weights: 1 over eyes, nose and mouth of a frontal face, 0 at its outline."""
+    axis = (np.arange(size) + 0.5) / size
+    x, y = (axis[None] - 0.5) / _OVAL[0], (axis[:, None] - _OVAL[1]) / _OVAL[2]
+    mask = _smooth_step((1 - np.hypot(x, y)) / _FADING)
+    mask.setflags(write=False)
     return mask
 
 

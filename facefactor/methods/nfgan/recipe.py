@@ -28,7 +28,6 @@ class Recipe:
     instrument: str  # of Eq. 2; "" for the recogniser that comes with the package
     recogniser: str  # of Eq. 6; the same
     weights: Weights
-    recognition: float  # in autoencoding: 1 - cosine of what is read off z and the code of Eq. 6
     symmetry: Space  # where Eq. 3 compares
     balance_steps: int  # 0: weights multiply losses; else gradients, measured over so many steps
     # schedule
@@ -39,6 +38,9 @@ class Recipe:
     autoencoding_rate: float
     learning_rate: float
     drop_at: tuple[float, ...]  # shares of training after which the rate falls to a tenth
+    # in autoencoding: weight of 1 - cosine of what is read off z and the code of Eq. 6; of older
+    # weights 0
+    recognition: float = 0.0
 
 
 # A step costs, a face, 3 passes of Enc (17 M multiplications), 5 of Dec, 7 of Dis (57 M), and 3 of
@@ -55,7 +57,6 @@ _PAPER = Recipe(
         symmetry=0.3,  # lambda_3
         adversarial=0.1,  # eta
     ),
-    recognition=0.0,
     symmetry="pixels",
     balance_steps=0,
     batch_size=64,

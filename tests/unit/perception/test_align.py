@@ -15,6 +15,7 @@ from facefactor.perception.align import (
     cut,
     feathered_mask,
     light_and_move,
+    oval_mask,
     paste_back,
     place,
 )
@@ -282,6 +283,29 @@ def test_without_reconstruction_the_colours_are_matched(portrait, placed):
     stamped = paste_back(portrait, placement, tinted, raw=True)
     np.testing.assert_allclose(colour(matched), colour(portrait), atol=0.01)
     assert np.abs(colour(stamped) - colour(portrait)).max() > 0.05
+
+
+def test_an_oval_leaves_what_is_behind_the_face(portrait, placed):
+    """Of a square that is white beside its face nothing white gets in, nor into its colours."""
+    face, placement = placed
+    oval = oval_mask(64)
+    inside, beside = torch.from_numpy(oval == 1), torch.from_numpy(oval == 0)
+    x, y = CROPS["facecycle"].points[3]  # a corner of the mouth
+    assert oval[int(y * 64), int(x * 64)] > 0.5 and 0.1 < inside.float().mean() < 0.4
+    drawn = torch.where(beside, 1.0, face)
+    after = paste_back(portrait, placement, drawn, oval=True)
+    outside = beside.numpy() & (feathered_mask(64) > 0.3)
+    assert outside.sum() > 50
+
+    def seen(photo, where):
+        return cut(photo, placement)[0].permute(1, 2, 0).numpy()[np.asarray(where)]
+
+    np.testing.assert_allclose(seen(after, inside), seen(portrait, inside), atol=0.1)
+    np.testing.assert_allclose(seen(after, outside), seen(portrait, outside), atol=0.02)
+    square = paste_back(portrait, placement, drawn)
+    assert np.abs(seen(square, outside) - seen(portrait, outside)).mean() > 0.05
+    other = paste_back(portrait, placement, 1 - face, oval=True)
+    assert np.abs(seen(other, inside) - seen(portrait, inside)).mean() > 0.05
 
 
 def test_raw_is_the_networks_own_square(portrait, placed):
