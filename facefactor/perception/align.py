@@ -6,6 +6,7 @@ its square measured from the outer pixel edge, so fraction f is pixel f * size -
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -32,6 +33,8 @@ _KEPT, _GONE = 15.0, 45.0
 # A frontal face in the crop `facecycle`: half its width, where its middle is, half its height, in
 # shares of the square; and on which share of the way from the outline to the middle it fades.
 _OVAL, _FADING = (0.38, 0.52, 0.47), 0.3
+
+_DOUBT = 1.0  # of 255: colours that vary by less are left as they are
 
 Photo = NDArray[np.uint8]  # (H, W, 3) RGB
 Image = NDArray[np.float32]  # (H, W) or (H, W, C), values in [0, 255] unless said
@@ -145,12 +148,13 @@ def paste_back(
         # The weight is applied to the enlarged face: premultiplied, fading ends would darken.
         result = under + weight * (_enlarge(face, to_crop, under.shape) - under)
     else:
+        recolour = _palette(_to_image(reconstruction), _to_image(cut(photo, placement)), mask)
         moved = under
         if flow is not None:
             moved = _warp_window(under, *_shift_px(flow, mask), to_crop)
             reconstruction = warp(reconstruction, flow)
-        before = _to_image(reconstruction)
-        change = _to_image(edited) - before
+        before, after = recolour(_to_image(reconstruction)), recolour(_to_image(edited))
+        change = after - before
         result = moved + _enlarge(change * mask[..., None], to_crop, under.shape)
         replaced = redrawn_share(change) * mask
         if replaced.any():
@@ -316,6 +320,30 @@ def _match_colour(face: Image, like: Image, mask: Image) -> Image:
     wanted_mean, wanted_spread = mean_and_spread(like)
     gain = np.clip(wanted_spread / np.maximum(spread, 1e-3), 0.5, 2)  # do not amplify flat faces
     return ((face - mean) * gain + wanted_mean).astype(np.float32)
+
+
+def _palette(face: Image, like: Image, mask: Image) -> Callable[[Image], Image]:
+    """What gives an image like `face` the colours of `like`, its lightness untouched.
+
+    The linear map that brings the colours of `face`, less their mean over RGB, nearest to those of
+    `like` under the mask. What a network draws paler than the photo, lips above all, gets the
+    photo's colours; of a black and white photo all stays grey.
+    """
+    weight = (mask / mask.sum())[..., None]
+    colours = [image - image.mean(axis=2, keepdims=True) for image in (face, like)]
+    means = [(weight * colour).sum((0, 1)) for colour in colours]
+    own, wanted = (
+        (np.sqrt(weight) * (colour - mean)).reshape(-1, 3)
+        for colour, mean in zip(colours, means, strict=True)
+    )
+    doubt = _DOUBT**2 * np.eye(3, dtype=np.float32)  # also: colours have two dimensions, not three
+    matrix = np.linalg.solve(own.T @ own + doubt, own.T @ wanted + doubt)
+
+    def recolour(image: Image) -> Image:
+        light = image.mean(axis=2, keepdims=True)
+        return light + (image - light - means[0]) @ matrix + means[1]
+
+    return recolour
 
 
 def _shift_px(flow: Tensor, mask: Image) -> tuple[Image, Affine]:

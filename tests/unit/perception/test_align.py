@@ -285,6 +285,36 @@ def test_without_reconstruction_the_colours_are_matched(portrait, placed):
     assert np.abs(colour(stamped) - colour(portrait)).max() > 0.05
 
 
+def pale(faces: torch.Tensor) -> torch.Tensor:
+    """Drawn with half of the colour, and a little green."""
+    grey = faces.mean(dim=1, keepdim=True)
+    tint = torch.tensor([-0.02, 0.04, -0.02]).view(1, 3, 1, 1)
+    return grey + 0.5 * (faces - grey) + tint
+
+
+def test_an_edit_has_the_colours_of_the_photo(portrait, placed):
+    """What a network draws pale changes the photo as if drawn in the photo's own colours."""
+    face, placement = placed
+    other = face.clone()
+    other[:, 0, 40:54, 20:44] += 0.15  # redder lips
+    wanted = paste_back(portrait, placement, other, face).astype(float)
+    after = paste_back(portrait, placement, pale(other), pale(face)).astype(float)
+    assert np.abs(wanted - portrait).max() > 25
+    assert np.abs(after - wanted).max() < 4
+    same = paste_back(portrait, placement, pale(face), pale(face))
+    np.testing.assert_array_equal(same, portrait)
+
+
+def test_a_photo_without_colours_stays_so(portrait, placed):
+    face, placement = placed
+    grey = np.repeat(portrait.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
+    other = face.clone()
+    other[:, 0, 40:54, 20:44] += 0.3
+    after = paste_back(grey, placement, other, face).astype(float)
+    assert np.abs(after - grey).max() > 10
+    assert np.ptp(after, axis=2).max() <= 2
+
+
 def test_an_oval_leaves_what_is_behind_the_face(portrait, placed):
     """Of a square that is white beside its face nothing white gets in, nor into its colours."""
     face, placement = placed
