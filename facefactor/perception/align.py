@@ -309,7 +309,8 @@ def _to_image(face: Tensor) -> Image:
 
 
 def _match_colour(face: Image, like: Image, mask: Image) -> Image:
-    """`face` with the mean and spread, channel by channel, that `like` has under the mask."""
+    """`face` with the mean and spread, channel by channel, that `like` has under the mask, and with
+    colours that vary no more: in a black and white photo it is black and white."""
     weight = mask[..., None] / mask.sum()
 
     def mean_and_spread(image: Image) -> tuple[Image, Image]:
@@ -319,7 +320,19 @@ def _match_colour(face: Image, like: Image, mask: Image) -> Image:
     mean, spread = mean_and_spread(face)
     wanted_mean, wanted_spread = mean_and_spread(like)
     gain = np.clip(wanted_spread / np.maximum(spread, 1e-3), 0.5, 2)  # do not amplify flat faces
-    return ((face - mean) * gain + wanted_mean).astype(np.float32)
+    matched: Image = ((face - mean) * gain + wanted_mean).astype(np.float32)
+
+    colours = _colours(matched)
+    mean, spread = mean_and_spread(colours)
+    _, wanted_spread = mean_and_spread(_colours(like))
+    share = float(np.linalg.norm(wanted_spread)) / max(float(np.linalg.norm(spread)), 1e-3)
+    return matched - max(0.0, 1 - share) * (colours - mean)
+
+
+def _colours(image: Image) -> Image:
+    """What is left of RGB without lightness, the mean over the three."""
+    colours: Image = image - image.mean(axis=2, keepdims=True)
+    return colours
 
 
 def _palette(face: Image, like: Image, mask: Image) -> Callable[[Image], Image]:
@@ -330,7 +343,7 @@ def _palette(face: Image, like: Image, mask: Image) -> Callable[[Image], Image]:
     photo's colours; of a black and white photo all stays grey.
     """
     weight = (mask / mask.sum())[..., None]
-    colours = [image - image.mean(axis=2, keepdims=True) for image in (face, like)]
+    colours = [_colours(image) for image in (face, like)]
     means = [(weight * colour).sum((0, 1)) for colour in colours]
     own, wanted = (
         (np.sqrt(weight) * (colour - mean)).reshape(-1, 3)
@@ -340,8 +353,8 @@ def _palette(face: Image, like: Image, mask: Image) -> Callable[[Image], Image]:
     matrix = np.linalg.solve(own.T @ own + doubt, own.T @ wanted + doubt)
 
     def recolour(image: Image) -> Image:
-        light = image.mean(axis=2, keepdims=True)
-        return light + (image - light - means[0]) @ matrix + means[1]
+        given = _colours(image)
+        return image - given + (given - means[0]) @ matrix + means[1]
 
     return recolour
 

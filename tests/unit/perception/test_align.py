@@ -310,9 +310,10 @@ def test_a_photo_without_colours_stays_so(portrait, placed):
     grey = np.repeat(portrait.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
     other = face.clone()
     other[:, 0, 40:54, 20:44] += 0.3
-    after = paste_back(grey, placement, other, face).astype(float)
-    assert np.abs(after - grey).max() > 10
-    assert np.ptp(after, axis=2).max() <= 2
+    for redrawn in (face, None):  # an edit, and another face in the place of this one
+        after = paste_back(grey, placement, other, redrawn).astype(float)
+        assert np.abs(after - grey).max() > 10
+        assert np.ptp(after, axis=2).max() <= 2
 
 
 def test_an_oval_leaves_what_is_behind_the_face(portrait, placed):
