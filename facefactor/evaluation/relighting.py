@@ -19,6 +19,7 @@ from facefactor.perception.align import (
     brighten,
     crop_points,
     feathered_mask,
+    palette,
     redrawn_share,
 )
 
@@ -98,13 +99,29 @@ def lit_by(photos: Tensor, gain: Tensor) -> Tensor:
 
 def put_back(photos: Tensor, edited: Tensor, reconstruction: Tensor) -> Tensor:
     """The edit as a change of the photo, as `perception.align.paste_back` does: what edited and
-    reconstructed face differ by, fading to nothing at the border, is added, and the photo's detail
-    goes where something else is drawn; all (N, 3, S, S)."""
-    mask = torch.from_numpy(feathered_mask(photos.shape[-1]).copy())
+    reconstructed face differ by, in the photo's colours and fading to nothing at the border, is
+    added, and the photo's detail goes where something else is drawn; all (N, 3, S, S)."""
+    weights = feathered_mask(photos.shape[-1])
+    mask = torch.from_numpy(weights.copy())
+    batches = [_images(faces) for faces in (photos, edited, reconstruction)]
+    recolour = [palette(own, photo, weights) for photo, _, own in zip(*batches, strict=True)]
+    edited, reconstruction = (
+        _faces([give(one) for give, one in zip(recolour, batch, strict=True)])
+        for batch in batches[1:]
+    )
     change = edited - reconstruction
-    redrawn = [redrawn_share(255 * one.permute(1, 2, 0).numpy()) for one in change]
+    redrawn = [redrawn_share(one) for one in _images(change)]
     share = torch.from_numpy(np.stack(redrawn))[:, None] * mask
     return (photos + change * mask - share * (photos - reconstruction)).clamp(0, 1)
+
+
+def _images(faces: Tensor) -> list[NDArray[np.float32]]:
+    """(N, 3, S, S) in [0, 1] -> N images (S, S, 3) in [0, 255]."""
+    return list(255 * faces.permute(0, 2, 3, 1).numpy())
+
+
+def _faces(images: Sequence[NDArray[np.float32]]) -> Tensor:
+    return torch.from_numpy(np.stack(images)).float().permute(0, 3, 1, 2) / 255
 
 
 def direction_lighting(lights: Sequence[tuple[float, float]]) -> Tensor:

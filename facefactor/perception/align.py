@@ -148,7 +148,7 @@ def paste_back(
         # The weight is applied to the enlarged face: premultiplied, fading ends would darken.
         result = under + weight * (_enlarge(face, to_crop, under.shape) - under)
     else:
-        recolour = _palette(_to_image(reconstruction), _to_image(cut(photo, placement)), mask)
+        recolour = palette(_to_image(reconstruction), _to_image(cut(photo, placement)), mask)
         moved = under
         if flow is not None:
             moved = _warp_window(under, *_shift_px(flow, mask), to_crop)
@@ -335,7 +335,7 @@ def _colours(image: Image) -> Image:
     return colours
 
 
-def _palette(face: Image, like: Image, mask: Image) -> Callable[[Image], Image]:
+def palette(face: Image, like: Image, mask: Image) -> Callable[[Image], Image]:
     """What gives an image like `face` the colours of `like`, its lightness untouched.
 
     The linear map that brings the colours of `face`, less their mean over RGB, nearest to those of

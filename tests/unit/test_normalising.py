@@ -78,7 +78,7 @@ def test_the_square_of_the_network_takes_the_face_s_place(model, face, request):
         square, placement = face.cut(model.spec)
         drawn = model.normalise(square)
     edited = api.normalize_face(model, face)
-    assert np.array_equal(edited, paste_back(face.photo, placement, drawn))
+    assert np.array_equal(edited, paste_back(face.photo, placement, drawn, oval=True))
     changed = (edited != face.photo).any(axis=2)
     assert changed[45:75, 35:65].mean() > 0.9
     assert not changed[:10].any() and not changed[-10:].any()
@@ -133,7 +133,7 @@ def test_the_way_begins_with_the_photo_and_its_normalised_face(nfgan, face):
     with torch.inference_mode():
         square, placement = face.cut(nfgan.spec)
         twice = nfgan.normalise(nfgan.normalise(square))
-    assert np.array_equal(named["1.00"], paste_back(face.photo, placement, twice))
+    assert np.array_equal(named["1.00"], paste_back(face.photo, placement, twice, oval=True))
 
 
 def test_a_film_of_the_way_dwells_on_the_photo(tmp_path):
@@ -144,7 +144,7 @@ def test_a_film_of_the_way_dwells_on_the_photo(tmp_path):
         np.abs(frame.astype(int) - shade).mean() for frame in read_frames(tmp_path / "way.mp4")
     ]
     assert len(moved) == 4 + 3
-    assert max(moved[:4]) < 1 and min(moved[4:]) > 3  # the codec is lossy
+    assert max(moved[:4]) < 1 and min(moved[4:]) > 2  # the codec is lossy
     write_morph(tmp_path / "way.png", Dimmer(), [face], 3)
     height, width, _ = read_photo(tmp_path / "way.png").shape
     assert height > 160 and width > 3.5 * 160
