@@ -21,6 +21,7 @@ from facefactor.perception.align import (
     feathered_mask,
     palette,
     redrawn_share,
+    to_image,
 )
 
 Faces = NDArray[np.uint8]  # (N, S, S, 3) RGB
@@ -101,27 +102,17 @@ def put_back(photos: Tensor, edited: Tensor, reconstruction: Tensor) -> Tensor:
     """The edit as a change of the photo, as `perception.align.paste_back` does: what edited and
     reconstructed face differ by, in the photo's colours and fading to nothing at the border, is
     added, and the photo's detail goes where something else is drawn; all (N, 3, S, S)."""
-    weights = feathered_mask(photos.shape[-1])
-    mask = torch.from_numpy(weights.copy())
-    batches = [_images(faces) for faces in (photos, edited, reconstruction)]
-    recolour = [palette(own, photo, weights) for photo, _, own in zip(*batches, strict=True)]
-    edited, reconstruction = (
-        _faces([give(one) for give, one in zip(recolour, batch, strict=True)])
-        for batch in batches[1:]
-    )
-    change = edited - reconstruction
-    redrawn = [redrawn_share(one) for one in _images(change)]
-    share = torch.from_numpy(np.stack(redrawn))[:, None] * mask
-    return (photos + change * mask - share * (photos - reconstruction)).clamp(0, 1)
-
-
-def _images(faces: Tensor) -> list[NDArray[np.float32]]:
-    """(N, 3, S, S) in [0, 1] -> N images (S, S, 3) in [0, 255]."""
-    return list(255 * faces.permute(0, 2, 3, 1).numpy())
-
-
-def _faces(images: Sequence[NDArray[np.float32]]) -> Tensor:
-    return torch.from_numpy(np.stack(images)).float().permute(0, 3, 1, 2) / 255
+    mask = feathered_mask(photos.shape[-1])
+    found = []
+    batches = (torch.split(batch, 1) for batch in (photos, edited, reconstruction))
+    for faces in zip(*batches, strict=True):
+        photo, after, before = (to_image(face) for face in faces)
+        recolour = palette(before, photo, mask)
+        after, before = recolour(after), recolour(before)
+        change = after - before
+        share = (redrawn_share(change) * mask)[..., None]
+        found.append(photo + change * mask[..., None] - share * (photo - before))
+    return (torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2) / 255).clamp(0, 1)
 
 
 def direction_lighting(lights: Sequence[tuple[float, float]]) -> Tensor:

@@ -141,19 +141,19 @@ def paste_back(
     mask = oval_mask(placement.size) if oval else feathered_mask(placement.size)
 
     if raw or reconstruction is None:
-        face = _to_image(edited)
+        face = to_image(edited)
         if not raw:
-            face = _match_colour(face, _to_image(cut(photo, placement)), mask)
+            face = _match_colour(face, to_image(cut(photo, placement)), mask)
         weight = _enlarge(mask, to_crop, under.shape)[..., None]
         # The weight is applied to the enlarged face: premultiplied, fading ends would darken.
         result = under + weight * (_enlarge(face, to_crop, under.shape) - under)
     else:
-        recolour = palette(_to_image(reconstruction), _to_image(cut(photo, placement)), mask)
+        recolour = palette(to_image(reconstruction), to_image(cut(photo, placement)), mask)
         moved = under
         if flow is not None:
             moved = _warp_window(under, *_shift_px(flow, mask), to_crop)
             reconstruction = warp(reconstruction, flow)
-        before, after = recolour(_to_image(reconstruction)), recolour(_to_image(edited))
+        before, after = recolour(to_image(reconstruction)), recolour(to_image(edited))
         change = after - before
         result = moved + _enlarge(change * mask[..., None], to_crop, under.shape)
         replaced = redrawn_share(change) * mask
@@ -179,7 +179,7 @@ def light_and_move(photo: Photo, placement: Placement, gain: Tensor, flow: Tenso
         return photo.copy()
     under, to_crop = found.pixels, found.to_crop
     mask = feathered_mask(placement.size)
-    change = np.float32(1 / 255) * _to_image(gain) - 1
+    change = np.float32(1 / 255) * to_image(gain) - 1
     lit = brighten(under, 1 + _enlarge(change * mask[..., None], to_crop, under.shape))
     return _with_window(photo, found, _warp_window(lit, *_shift_px(flow, mask), to_crop))
 
@@ -300,7 +300,7 @@ def _smooth_step(t: NDArray[Any]) -> Image:
     return smooth
 
 
-def _to_image(face: Tensor) -> Image:
+def to_image(face: Tensor) -> Image:
     """(1, 3 or 1, S, S) in [0, 1] -> (S, S, 3) in [0, 255]."""
     image: Image = (
         face.detach()[0].expand(3, -1, -1).permute(1, 2, 0).float().mul(255).cpu().numpy()
@@ -342,21 +342,19 @@ def palette(face: Image, like: Image, mask: Image) -> Callable[[Image], Image]:
     `like` under the mask. What a network draws paler than the photo, lips above all, gets the
     photo's colours; of a black and white photo all stays grey.
     """
-    weight = (mask / mask.sum())[..., None]
-    colours = [_colours(image) for image in (face, like)]
-    means = [(weight * colour).sum((0, 1)) for colour in colours]
-    own, wanted = (
-        (np.sqrt(weight) * (colour - mean)).reshape(-1, 3)
-        for colour, mean in zip(colours, means, strict=True)
-    )
+    weight = (mask / mask.sum()).reshape(-1, 1)
+    flat = [image.reshape(-1, 3) for image in (face, like)]
+    means = [weight.T @ pixels for pixels in flat]
+    own, wanted = (pixels - mean for pixels, mean in zip(flat, means, strict=True))
+    lightness = np.full((3, 3), 1 / 3, np.float32)  # pixels @ lightness: of each its mean over RGB
+    rest = np.eye(3, dtype=np.float32) - lightness
     doubt = _DOUBT**2 * np.eye(3, dtype=np.float32)  # also: colours have two dimensions, not three
-    matrix = np.linalg.solve(own.T @ own + doubt, own.T @ wanted + doubt)
-
-    def recolour(image: Image) -> Image:
-        given = _colours(image)
-        return image - given + (given - means[0]) @ matrix + means[1]
-
-    return recolour
+    weighted = weight * own
+    alike = rest @ (weighted.T @ own) @ rest + doubt
+    matrix = np.linalg.solve(alike, rest @ (weighted.T @ wanted) @ rest + doubt)
+    whole = lightness + rest @ matrix
+    shift = means[1] @ rest - means[0] @ rest @ matrix
+    return lambda image: (image.reshape(-1, 3) @ whole + shift).reshape(image.shape)
 
 
 def _shift_px(flow: Tensor, mask: Image) -> tuple[Image, Affine]:

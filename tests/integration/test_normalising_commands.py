@@ -52,7 +52,8 @@ def test_command_and_function_agree_and_the_rest_is_untouched(photos, weights, t
     edited = ff.normalize_face(model, me)
     left, top, right, bottom = (int(x) for x in me.found.box)
     changed, width = (edited != me.photo).any(axis=2), right - left
-    assert changed[top:bottom, left:right].mean() > 0.7
+    inset = width // 12  # the corners of the box are beside the face's oval
+    assert changed[top + inset : bottom - inset, left + inset : right - inset].mean() > 0.8
     changed[
         max(0, top - width // 2) : bottom + width // 2,
         max(0, left - width // 2) : right + width // 2,
