@@ -225,9 +225,16 @@ def tiny_stage(weights: Weights = EQUAL, colours: int = 3, **changes) -> NFGANSt
         nn.Conv2d(colours, 4, 8, 8, bias=False), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 2, 2)
     )
     model = NFGAN(encoder, decoder, colours)
-    settings = {"space": "pixels", "balance_steps": 0, **changes}
+    settings = {"reading": None, "recognition": 0.0, "space": "pixels", "balance_steps": 0}
     look = Instruments(TinyFeatures(), TinyRecogniser())
-    stage = NFGANStage(model, judge, look, weights, schedule=Schedule(1e-3, ()), **settings)
+    stage = NFGANStage(
+        model,
+        judge,
+        instruments=look,
+        weights=weights,
+        schedule=Schedule(1e-3, ()),
+        **{**settings, **changes},
+    )
     silence(stage)
     return stage
 
@@ -259,6 +266,12 @@ def literal_gradients(stage, batch):
     shared = w.feature * feature + w.identity * identity + w.pixel * pixel
     whole = shared + w.symmetry * symmetry + w.adversarial * adversarial
     losses = [(shared, model.encoder), (whole, model.decoder), (dis, judge)]
+    if stage.reading is not None:
+        read, seen = stage.reading(model.encoder(faces)), look.identity(faces)[1]
+        cosines = (read * seen).sum(1) / (read.norm(dim=1) * seen.norm(dim=1))
+        recognition = stage.recognition * (1 - cosines).mean()
+        losses[0] = (shared + recognition, model.encoder)
+        losses.append((recognition, stage.reading))
     return [
         torch.autograd.grad(loss, list(network.parameters()), retain_graph=True)
         for loss, network in losses
@@ -289,12 +302,32 @@ def test_each_network_descends_its_own_line():
     assert all(weight.grad is None for weight in stage.instruments.parameters())
 
 
+@pytest.mark.parametrize("balance_steps", [0, 1])
+def test_enc_goes_on_telling_who_is_who(balance_steps):
+    """What is read off z is Enc's and the reading's own affair; weights of drawn faces do not
+    count for it, balanced or not."""
+    all_terms, only_of_dec = Weights(0.3, 0.7, 0.5, 2.0, 1.5), Weights(0.0, 0.0, 0.0, 2.0, 1.5)
+    weights = only_of_dec if balance_steps else all_terms
+    torch.manual_seed(3)
+    reading = nn.Linear(256, 4)
+    stage = tiny_stage(weights, reading=reading, recognition=0.9, balance_steps=balance_steps)
+    expected = literal_gradients(copy.deepcopy(stage), made_batch())
+    terms = stage.propagate(made_batch())
+    networks = [stage.model.encoder, reading]
+    for network, wanted in zip(networks, (expected[0], expected[3]), strict=True):
+        assert_all_close([weight.grad for weight in network.parameters()], wanted)
+    assert 0 < terms["encoder/recognition"] < 2 * 0.9
+    taught = stage.configure_optimizers()[0][0].param_groups[0]["params"]
+    assert {id(weight) for weight in reading.parameters()} < {id(weight) for weight in taught}
+
+
 def test_a_face_without_a_target_is_asked_who_it_is_and_for_no_features_or_pixels():
     for name in vars(EQUAL):
         stage = tiny_stage(replace(Weights(0.0, 0.0, 0.0, 0.0, 0.0), **{name: 1.0}))
         image = torch.rand(3, 3, 64, 64, requires_grad=True)
         judged = stage.discriminator and stage.discriminator(image)
-        terms = stage.generator_terms(image, torch.rand(3, 3, 64, 64), image.detach()[:2], judged)
+        seen = stage.instruments.identity(torch.rand(3, 3, 64, 64))
+        terms = stage.generator_terms(image, seen, image.detach()[:2], judged)
         (slope,) = torch.autograd.grad(terms[name] + 0 * image.sum(), image)
         assert bool(slope[2].any()) == (name not in ("feature", "pixel")), name
 
@@ -342,9 +375,10 @@ def test_identity_is_of_the_face_given_and_all_else_of_the_target():
     other = torch.rand(3, 3, 64, 64)
     image = torch.rand(3, 3, 64, 64)
     judged = stage.discriminator(image)
-    before = stage.generator_terms(image, batch.faces, batch.targets, judged)
-    faces = stage.generator_terms(image, other, batch.targets, judged)
-    targets = stage.generator_terms(image, batch.faces, other, judged)
+    seen, seen_of_other = (stage.instruments.identity(faces) for faces in (batch.faces, other))
+    before = stage.generator_terms(image, seen, batch.targets, judged)
+    faces = stage.generator_terms(image, seen_of_other, batch.targets, judged)
+    targets = stage.generator_terms(image, seen, other, judged)
     assert {n for n in before if before[n] != faces[n]} == {"identity"}
     assert {n for n in before if before[n] != targets[n]} == {"feature", "pixel"}
 
@@ -354,7 +388,7 @@ def test_symmetry_in_laplacian_space_forgives_light_from_one_side():
     only = Weights(0.0, 0.0, 0.0, 1.0, 0.0)
     found = {
         space: float(
-            tiny_stage(only, space=space).generator_terms(ramp, ramp, ramp, None)["symmetry"]
+            tiny_stage(only, space=space).generator_terms(ramp, [], ramp, None)["symmetry"]
         )
         for space in ("pixels", "laplacian")
     }
@@ -395,7 +429,7 @@ def test_lengths_of_gradients_of_pixels_and_of_symmetry_by_hand():
     (slope,) = torch.autograd.grad(pixel_loss(image, target), image)
     torch.testing.assert_close(face_length(slope), torch.tensor(2 / 64))
     only = tiny_stage(Weights(0.0, 0.0, 0.0, 1.0, 0.0), colours=1)
-    symmetry = only.generator_terms(image, target, target, None)["symmetry"]
+    symmetry = only.generator_terms(image, [], target, None)["symmetry"]
     (slope,) = torch.autograd.grad(symmetry, image)
     torch.testing.assert_close(face_length(slope), torch.tensor(4 / 64))
     printed = PRESETS["paper"].weights  # so the paper's symmetry pulls 600 times as hard
@@ -498,7 +532,7 @@ def autoencoding(name: str, **settings):
     torch.manual_seed(0)
     recipe = replace(PRESETS[name], **settings)
     stage = stages(recipe, build(recipe))[0].module()
-    stage.log = stage.log_dict = lambda *_, **__: None
+    silence(stage)
     photos = torch.rand(4, 3, 8, 8).repeat(1, 1, 8, 8)
     return stage, LabelledBatch(photos, *[torch.zeros(4)] * 3)
 
@@ -506,7 +540,7 @@ def autoencoding(name: str, **settings):
 def test_autoencoding_learns_to_redraw_in_colour_and_grey():
     for name in ("small", "small-grey"):
         stage, batch = autoencoding(name, recognition=0.0)
-        model, optimizer = stage.model, stage.configure_optimizers()
+        model, optimizer = stage.model, stage.configure_optimizers()["optimizer"]
         losses = []
         for _ in range(8):
             loss = stage.training_step(batch, 0)
@@ -524,6 +558,9 @@ def test_autoencoding_learns_to_redraw_in_colour_and_grey():
 def test_what_a_recogniser_sees_is_read_off_the_code(name):
     """The term by itself, 1 - cosine; Enc and the reading learn from it, Dec and phi do not."""
     stage, batch = autoencoding(name, recognition=3.0)
+    recipe = replace(PRESETS[name], recognition=3.0)
+    before, main = (stage.module() for stage in stages(recipe, build(recipe)))
+    assert before.reading is main.reading  # and goes on in Algorithm 1
     faces, encoder = stage.model.seen(batch.faces), stage.model.encoder
     with torch.no_grad():
         own = stage.identity(faces.expand(-1, 3, -1, -1))[1]
@@ -542,7 +579,8 @@ def test_what_a_recogniser_sees_is_read_off_the_code(name):
     assert any(
         (a - b.grad).abs().sum() > 0 for a, b in zip(learnt, encoder.parameters(), strict=True)
     )
-    taught = {id(w) for group in stage.configure_optimizers().param_groups for w in group["params"]}
+    groups = stage.configure_optimizers()["optimizer"].param_groups
+    taught = {id(weight) for group in groups for weight in group["params"]}
     learners = (stage.model, stage.reading)
     assert taught == {id(weight) for network in learners for weight in network.parameters()}
     assert all(weight.grad is None for weight in stage.identity.parameters())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from facefactor.methods.nfgan.model import CROP
+from facefactor.methods.nfgan.networks import IMAGE_SIZE
 from facefactor.perception.align import CROPS
 from facefactor.perception.frozen import as_instrument
 from facefactor.perception.instruments import find_weights
@@ -35,6 +36,13 @@ class Instruments(nn.Module):
         super().__init__()
         self.features = as_instrument(features)
         self.identity = as_instrument(identity)
+
+    @property
+    def code_size(self) -> int:
+        """D of the codes that phi of Eq. 6 ends with."""
+        faces = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+        with torch.no_grad():
+            return self.identity(faces)[-1].shape[1]
 
 
 def load_instruments(features: str, identity: str) -> Instruments:

@@ -12,7 +12,7 @@ from torch import nn
 from facefactor.methods.nfgan.instruments import Instruments, load_instruments
 from facefactor.methods.nfgan.losses import Space, Weights
 from facefactor.methods.nfgan.model import NFGAN
-from facefactor.methods.nfgan.networks import Decoder, Discriminator, Encoder, Upsampling
+from facefactor.methods.nfgan.networks import CODE, Decoder, Discriminator, Encoder, Upsampling
 from facefactor.nn.schedules import Schedule
 from facefactor.stages import Stage
 
@@ -37,9 +37,8 @@ class Recipe:
     images: int  # seen in training
     autoencoding_rate: float
     learning_rate: float
-    drop_at: tuple[float, ...]  # shares of training after which the rate falls to a tenth
-    # in autoencoding: weight of 1 - cosine of what is read off z and the code of Eq. 6; of older
-    # weights 0
+    drop_at: tuple[float, ...]  # shares of either stage after which the rate falls to a tenth
+    # weight of 1 - cosine of what is read off z and the code of Eq. 6; 0: nothing is read
     recognition: float = 0.0
 
 
@@ -138,22 +137,27 @@ def stages(recipe: Recipe, model: NFGAN, instrument: nn.Module | None = None) ->
 
     look = load_instruments("", "") if instrument is None else instrument
     assert isinstance(look, Instruments)
-    steps = recipe.images // recipe.batch_size
-    schedule = Schedule.over(steps, recipe.learning_rate, recipe.drop_at)
+    reading = nn.Linear(CODE, look.code_size) if recipe.recognition else None  # of both stages
+
+    def schedule(rate: float, images: int) -> Schedule:
+        return Schedule.over(images // recipe.batch_size, rate, recipe.drop_at)
 
     def main() -> NFGANStage:
         return NFGANStage(
             model,
             Discriminator(recipe.colours),
+            reading,
             look,
             recipe.weights,
+            recipe.recognition,
             recipe.symmetry,
             recipe.balance_steps,
-            schedule,
+            schedule(recipe.learning_rate, recipe.images),
         )
 
     def autoencoding() -> AutoencodingStage:
-        return AutoencodingStage(model, look.identity, recipe.recognition, recipe.autoencoding_rate)
+        falling = schedule(recipe.autoencoding_rate, recipe.autoencoding_images)
+        return AutoencodingStage(model, reading, look.identity, recipe.recognition, falling)
 
     batch = recipe.batch_size
     before = Stage("autoencoding", autoencoding, "labelled", recipe.autoencoding_images, batch)

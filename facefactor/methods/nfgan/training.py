@@ -7,7 +7,7 @@ adversary stop at Dec, those of features, identity and pixels go on to Enc, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,7 @@ from facefactor.methods.nfgan.losses import (
     real_loss,
 )
 from facefactor.methods.nfgan.model import NFGAN
-from facefactor.methods.nfgan.networks import CODE, IMAGE_SIZE
-from facefactor.nn.schedules import Schedule, adams, listed
+from facefactor.nn.schedules import Schedule, adams, each_step, falling, listed
 
 if TYPE_CHECKING:
     from facefactor.data.samples import LabelledBatch, NormalizedBatch
@@ -41,35 +40,41 @@ _DECODER_ONLY = ("symmetry", "adversarial")  # Algorithm 1: not in the line of t
 
 class AutoencodingStage(LightningModule):
     """Ours, before the paper's: Enc and Dec learn to redraw photos, pixel by pixel, and Enc to tell
-    what a recogniser sees in them: a linear layer reads its code off z.
+    what a recogniser sees in them.
 
     Args:
-        identity: phi of Eq. 6, whose last layer is imitated.
-        recognition: weight of that; 0 leaves it out.
+        reading: see `reading_loss`; None leaves that out.
+        identity: phi of Eq. 6, whose last layer is read off z.
+        recognition: weight of that.
     """
 
     def __init__(
-        self, model: NFGAN, identity: nn.Module, recognition: float, learning_rate: float
+        self,
+        model: NFGAN,
+        reading: nn.Module | None,
+        identity: nn.Module,
+        recognition: float,
+        schedule: Schedule,
     ) -> None:
         super().__init__()
         self.model = model
+        self.reading = reading
         self.identity = identity
         self.recognition = recognition
-        self.learning_rate = learning_rate
-        codes = _unmoved(identity, torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE))[-1]
-        self.reading = nn.Linear(CODE, codes.shape[1])
+        self.schedule = schedule
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        learning = [*self.model.parameters(), *self.reading.parameters()]
-        return torch.optim.Adam(learning, lr=self.learning_rate, betas=_BETAS)
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]
+        learning = [*self.model.parameters(), *_weights(self.reading)]
+        optimizer = torch.optim.Adam(learning, lr=self.schedule.learning_rate, betas=_BETAS)
+        return each_step(optimizer, falling(optimizer, self.schedule.drops))
 
     def training_step(self, batch: LabelledBatch, batch_index: int) -> Tensor:
         faces = self.model.seen(batch.faces)
         codes = self.model.encoder(faces)
         terms = {"pixel": pixel_loss(self.model.decoder(codes), faces)}
-        if self.recognition:
-            own = _unmoved(self.identity, _rgb(faces))[-1]
-            terms["recognition"] = self.recognition * cosine_distance(self.reading(codes), own)
+        if self.reading is not None:
+            seen = _unmoved(self.identity, _rgb(faces))[-1]
+            terms["recognition"] = self.recognition * reading_loss(self.reading, codes, seen)
         loss = torch.stack(list(terms.values())).sum()
         self.log_dict({name: term.detach() for name, term in terms.items()})
         self.log("loss", loss.detach(), prog_bar=True)
@@ -84,6 +89,8 @@ class NFGANStage(LightningModule):
 
     Args:
         discriminator: Dis, images (N, colours, S, S) -> logits of patches.
+        reading: see `reading_loss`; goes on as the stage before left it. None leaves that out.
+        recognition: weight of that: of the loss itself, whatever `balance_steps` is.
         space: where L_sym compares.
         balance_steps: 0: weights multiply terms, as printed. Else each term is first divided by the
             length of its gradient at the drawn face, as measured over so many first steps: weights
@@ -97,8 +104,10 @@ class NFGANStage(LightningModule):
         self,
         model: NFGAN,
         discriminator: nn.Module,
+        reading: nn.Module | None,
         instruments: Instruments,
         weights: Weights,
+        recognition: float,
         space: Space,
         balance_steps: int,
         schedule: Schedule,
@@ -107,8 +116,10 @@ class NFGANStage(LightningModule):
         self.automatic_optimization = False
         self.model = model
         self.discriminator = discriminator if weights.adversarial else None
+        self.reading = reading
         self.instruments = instruments
         self.weights = weights
+        self.recognition = recognition
         self.space = space
         self.balance_steps = balance_steps
         self.schedule = schedule
@@ -117,8 +128,9 @@ class NFGANStage(LightningModule):
         self.register_buffer("measured", torch.zeros((), dtype=torch.int64))
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        networks = [self.model, self.discriminator]
-        learning = [network.parameters() for network in networks if network is not None]
+        learning = [[*self.model.parameters(), *_weights(self.reading)]]
+        if self.discriminator is not None:
+            learning.append(_weights(self.discriminator))
         return adams(learning, self.schedule, _BETAS)
 
     def training_step(self, batch: NormalizedBatch, batch_index: int) -> Tensor:
@@ -139,42 +151,46 @@ class NFGANStage(LightningModule):
         model = self.model
         faces, targets, guides, unpaired = (model.seen(images) for images in batch)
         faces = torch.cat([faces, unpaired])
-        drawn = model.decoder(model.encoder(faces))  # x~
+        codes = model.encoder(faces)
+        seen = _unmoved(self.instruments.identity, _rgb(faces))
+        drawn = model.decoder(codes)  # x~
         image = drawn.detach().requires_grad_()  # losses end here; from here gradients part
         judged = None if self.discriminator is None else self.discriminator(image)
 
-        terms = self.generator_terms(image, faces, targets, judged)
+        terms = self.generator_terms(image, seen, targets, judged)
         slopes = {  # kept for Dis, which learns from what it said
             name: torch.autograd.grad(term, image, retain_graph=True)[0]
             for name, term in terms.items()
         }
         factors = self._factors({name: face_length(slope) for name, slope in slopes.items()})
-        self._part(drawn, {name: factors[name] * slope for name, slope in slopes.items()})
         found = {f"generator/{name}": factors[name] * term for name, term in terms.items()}
+        if self.reading is not None:
+            found["encoder/recognition"] = self._read(self.reading, codes, seen[-1])
+        self._part(drawn, {name: factors[name] * slope for name, slope in slopes.items()})
         if judged is not None:
             found |= self._teach(guides, judged)
         return {name: term.detach() for name, term in found.items()}
 
     def generator_terms(
-        self, image: Tensor, faces: Tensor, targets: Tensor, judged: Tensor | None
+        self, image: Tensor, seen: Sequence[Tensor], targets: Tensor, judged: Tensor | None
     ) -> dict[str, Tensor]:
         """The terms of Enc and Dec, not weighted, one for each weight that is not 0.
 
         Args:
-            image, faces: x~ and x, (N, colours, S, S).
+            image: x~, (N, colours, S, S).
+            seen: phi of Eq. 6 of x.
             targets: y of the first of them, at most N.
             judged: what Dis says of x~; None where nobody asks.
         """
         look = self.instruments
-        image_rgb, faces_rgb, targets_rgb = (_rgb(images) for images in (image, faces, targets))
+        image_rgb, targets_rgb = _rgb(image), _rgb(targets)
         paired = len(targets)
         terms: dict[str, Callable[[], Tensor]] = {
             "feature": lambda: feature_loss(  # Eq. 2
                 look.features(image_rgb[:paired]), _unmoved(look.features, targets_rgb)
             ),
-            "identity": lambda: identity_loss(  # Eq. 6: of the face given, not of the target
-                look.identity(image_rgb), _unmoved(look.identity, faces_rgb)
-            ),
+            # Eq. 6: of the face given, not of the target
+            "identity": lambda: identity_loss(look.identity(image_rgb), seen),
             "pixel": lambda: pixel_loss(image[:paired], targets),  # Eq. 7
             "symmetry": lambda: self._symmetry(image),  # Eq. 3
             "adversarial": lambda: real_loss(_known(judged)),  # Eq. 5
@@ -184,6 +200,13 @@ class NFGANStage(LightningModule):
     def _symmetry(self, image: Tensor) -> Tensor:
         """L_sym, in the units of images in [-1, 1]."""
         return 2 * symmetry_loss(laplacian(image) if self.space == "laplacian" else image)
+
+    def _read(self, reading: nn.Module, codes: Tensor, seen: Tensor) -> Tensor:
+        """The weighted loss of `reading_loss`, its gradient left in Enc and in the reading."""
+        loss = self.recognition * reading_loss(reading, codes, seen)
+        learning = [*self.model.encoder.parameters(), *reading.parameters()]
+        torch.autograd.backward(loss, retain_graph=True, inputs=learning)
+        return loss
 
     def _part(self, drawn: Tensor, slopes: Mapping[str, Tensor]) -> None:
         """Sends gradients at `drawn` back: all of them to Dec, those Algorithm 1 names to Enc.
@@ -240,6 +263,17 @@ class NFGANStage(LightningModule):
         return dict(zip(_NAMES, self.lengths, strict=True))
 
 
+def reading_loss(reading: nn.Module, codes: Tensor, seen: Tensor) -> Tensor:
+    """Ours: 1 - cosine of what is read off z and what a recogniser sees in the photo, so that Enc
+    tells who is who; mean over faces.
+
+    Args:
+        reading: z (N, 256) -> (N, D), a linear layer that no trained model needs.
+        seen: (N, D) the recogniser's codes.
+    """
+    return cosine_distance(reading(codes), seen)
+
+
 def face_length(slopes: Tensor) -> Tensor:
     """Euclidean length of the gradient of one face's loss at its image, mean over faces; scalar.
 
@@ -259,6 +293,10 @@ def _unmoved(network: nn.Module, faces: Tensor) -> Any:
 def _rgb(images: Tensor) -> Tensor:
     """Three channels, of luminance three equal ones."""
     return images.expand(-1, 3, -1, -1)
+
+
+def _weights(network: nn.Module | None) -> list[nn.Parameter]:
+    return [] if network is None else list(network.parameters())
 
 
 def _known(judged: Tensor | None) -> Tensor:
