@@ -6,11 +6,13 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from safetensors import safe_open
@@ -134,7 +136,7 @@ class Progress(Callback):
     ) -> None:
         self.path = path
         self.stage = stage
-        self.settings = json.loads(json.dumps(settings))  # as it will be read back
+        self.settings = _as_read_back(settings)
         self.save_every = save_every
         self.start = 0
         self.seconds = 0.0
@@ -146,16 +148,7 @@ class Progress(Callback):
         if not self.path.exists():
             return 0
         header, tensors = _read(self.path)
-        if header["settings"] != self.settings:
-            changed = sorted(
-                key
-                for key in {*header["settings"], *self.settings}
-                if header["settings"].get(key) != self.settings.get(key)
-            )
-            raise TrainingError(
-                f"{self.path}: was started with other settings ({', '.join(changed)}); "
-                "give another --out, or the same settings to continue"
-            )
+        _check_settings(self.path, header, self.settings)
         own = {name: tensors[f"module.{name}"] for name in _own_state(module)}
         module.load_state_dict(own, strict=False)
         self._optimizer_state = _optimizer_part(tensors)
@@ -231,12 +224,60 @@ class Progress(Callback):
             )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+@contextmanager
+def sole_run(out: Path) -> Iterator[None]:
+    """Nobody else trains into this folder meanwhile.
+
+    Args:
+        out: made if it is not there.
+
+    Raises:
+        TrainingError: another process is at it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    try:  # the system lets go of it however the process ends
+        held = FileLock(out / ".lock").acquire(blocking=False)
+    except Timeout:
+        raise TrainingError(
+            f"{out}: another process is training into this folder; wait for it to end, or give "
+            "another --out"
+        ) from None
+    with held:
+        yield
+
+
+def refuse_other_settings(out: Path, settings: Mapping[str, Any]) -> None:
+    """TrainingError where the folder holds progress of a run with other settings.
+
+    Args:
+        settings: all of them, the seed included.
+    """
+    for path in sorted(out.glob("progress-*.safetensors")):
+        _check_settings(path, _read(path, with_tensors=False)[0], _as_read_back(settings))
+
+
+def _as_read_back(settings: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(settings))
+
+
+def _check_settings(path: Path, header: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """TrainingError where a progress file is of a run with other settings."""
+    there = header["settings"]
+    changed = sorted(key for key in {*there, *settings} if there.get(key) != settings.get(key))
+    if changed:
+        raise TrainingError(
+            f"{path}: was started with other settings ({', '.join(changed)}); give another --out, "
+            "or the same settings to continue"
+        )
+
+
+def _read(path: Path, with_tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a progress file."""
     try:
         with safe_open(path, "pt") as file:
             header = json.loads(file.metadata()["progress"])
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if with_tensors else ()
+            return header, {name: file.get_tensor(name) for name in names}
     except Exception as error:
         raise TrainingError(
             f"{path}: not a progress file ({error}); remove it to start this stage anew"

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,12 @@ from facefactor.stages import Stage
 from facefactor.training.monitor import SampleSheets, Validation
 from facefactor.training.neutrals import neutralised_samples, read_neutraliser
 from facefactor.training.processes import is_first, join_others, wait_for_others
-from facefactor.training.run import TrainingError, run_stages
+from facefactor.training.run import (
+    TrainingError,
+    refuse_other_settings,
+    run_stages,
+    sole_run,
+)
 from facefactor.training.sources import (
     TrainingFaces,
     check_landmarks,
@@ -90,8 +96,9 @@ def train(
         The weights file.
 
     Raises:
-        TrainingError: unknown method, preset or setting; an earlier run with other settings;
-            nothing to learn from, or something that would not be looked at.
+        TrainingError: unknown method, preset or setting; another process trains into `output`, or
+            an earlier run with other settings did; nothing to learn from, or something that would
+            not be looked at.
         DataError: the folders are not what their readers expect.
         InstrumentError: a frozen network the losses need is not at hand.
         MorphableModelError: `morphable` is no such file.
@@ -133,10 +140,6 @@ def train(
         model.set_mean_face(shapes.neutral, shapes.landmarks68)
     who = normalized_targets(stages, known, wanted, cache)
     neutrals = neutralising.of(known, cache / "labels") if neutralising else None
-    if fresh and is_first():
-        for old in output.glob("progress-*.safetensors"):
-            old.unlink()
-        (output / "validation.json").unlink(missing_ok=True)
     settings = {
         "method": method,
         "recipe": dataclasses.asdict(recipe),
@@ -150,10 +153,6 @@ def train(
         **({"validation": validation} if validation else {}),
         "data": {name: split_hash(part) for name, part in _by_name(data, known.records).items()},
     }
-    if is_first():
-        output.mkdir(parents=True, exist_ok=True)
-        _write_json(output / "settings.json", {**settings, "preset": preset, "seed": seed})
-        wait_for_others()
 
     def samples(stage: Stage) -> Dataset[Any]:
         if stage.samples == "labelled":
@@ -188,30 +187,50 @@ def train(
             watchers.append(Validation(file, choosing.faces, labels, stage, start))
         return watchers
 
-    run_stages(
-        stages,
-        samples,
-        output,
-        seed,
-        settings,
-        callbacks=watch,
-        precision="bf16-mixed" if _has_bf16() else "32-true",
-        earlier=start_from.parent if start_from else None,
-    )
     path = output / "model.safetensors"
-    if not is_first():
-        return path
+    with sole_run(output) if is_first() else nullcontext():  # it alone writes
+        if is_first():
+            if fresh:
+                _forget_run(output)
+            refuse_other_settings(output, {**settings, "seed": seed})
+            _write_json(output / "settings.json", {**settings, "preset": preset, "seed": seed})
+            wait_for_others()
+        run_stages(
+            stages,
+            samples,
+            output,
+            seed,
+            settings,
+            callbacks=watch,
+            precision="bf16-mixed" if _has_bf16() else "32-true",
+            earlier=start_from.parent if start_from else None,
+        )
+        if is_first():
+            _save(path, method, preset, recipe, model, stages)
+    return path
+
+
+def _forget_run(output: Path) -> None:
+    for old in output.glob("progress-*.safetensors"):
+        old.unlink()
+    (output / "validation.json").unlink(missing_ok=True)
+
+
+def _save(
+    path: Path, method: str, preset: str, recipe: Any, model: nn.Module, stages: Sequence[Stage]
+) -> None:
+    """The weights file of a model, or of an instrument."""
     seen = {stage.name: stage.steps * stage.batch_size for stage in stages}
     settled = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    spec = getattr(model, "spec", None)
     if spec:
         header = CheckpointHeader(method, preset, settled, spec, seen)
         checkpoints.save(path, model.state_dict(), header)
-    else:
-        described = {"network": method, "preset": preset, "recipe": settled, "seen": seen}
-        tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, {"facefactor": json.dumps(described)})
-    return path
+        return
+    described = {"network": method, "preset": preset, "recipe": settled, "seen": seen}
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, {"facefactor": json.dumps(described)})
 
 
 def _progress_beside(weights: Path | None) -> list[str]:

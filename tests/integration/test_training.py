@@ -122,6 +122,7 @@ def test_photos_to_validate_by_are_not_trained_on(rafdb, tmp_path):
     assert rows[-1]["step"] == 4 and 0 < rows[-1]["photos"] < 30
     known = training_faces({"rafdb": rafdb}, "arcface", 112, tmp_path)
     assert hold_out_photos(known.records, 0.4).sum() == rows[-1]["photos"]
+    told = (where / "settings.json").read_text()
     with pytest.raises(TrainingError, match="other settings .*validation"):
         train(
             "ipdfer",
@@ -132,6 +133,7 @@ def test_photos_to_validate_by_are_not_trained_on(rafdb, tmp_path):
             recogniser=recogniser,
             cache=tmp_path,
         )
+    assert (where / "settings.json").read_text() == told  # those of the run that is there
 
 
 @pytest.mark.parametrize(

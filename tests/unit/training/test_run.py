@@ -25,7 +25,7 @@ from facefactor.methods.facecycle.recipe import PRESETS
 from facefactor.perception.frozen import Frozen
 from facefactor.stages import Stage
 from facefactor.training import monitor, processes
-from facefactor.training.run import TrainingError, run_stages
+from facefactor.training.run import TrainingError, run_stages, sole_run
 from facefactor.training.train import change_settings
 
 
@@ -323,6 +323,28 @@ def test_other_settings_are_refused_by_name(tmp_path):
     run(tmp_path, steps=2, learning_rate=1)
     with pytest.raises(TrainingError, match="learning_rate"):
         run(tmp_path, steps=2, learning_rate=2)
+
+
+def test_two_processes_do_not_train_into_one_folder(tmp_path):
+    where = f"Path({str(tmp_path / 'run')!r})"
+    code = (
+        "import sys; from pathlib import Path; from facefactor.training.run import sole_run\n"
+        f"with sole_run({where}): print('in', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "in\n"
+    with (
+        pytest.raises(TrainingError, match="another process is training"),
+        sole_run(tmp_path / "run"),
+    ):
+        pass
+    other.send_signal(signal.SIGKILL)
+    other.communicate()
+    for _ in range(2):  # whose lock nobody has to remove
+        with sole_run(tmp_path / "run"):
+            pass
 
 
 def test_a_broken_progress_file_is_named(tmp_path):
