@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from facefactor.data import augmented, frame_sets
 from facefactor.data.listing import existing_folder, is_photo, is_video
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord
@@ -80,8 +81,17 @@ def check_folder(
     return check_records(records, top, name, progress)
 
 
+_NAMES = {  # the stem of every photo; CFEED's numbers might be anybody's
+    "kdef": re.compile(r"[ABab][FMfm]\d\d[A-Za-z]{2}(FL|HL|S|HR|FR|fl|hl|s|hr|fr)"),
+    "rafd": re.compile(r"Rafd\d{3}_\d\d_.+"),
+    "cropped-yale": re.compile(r"yaleB\d\d_P00.+"),
+    "ckplus48": re.compile(r"S\d{3}_\d{3}_\d{8}"),
+}
+
+
 def guess_reader(folder: Path) -> str:
-    """The reader whose files a folder has.
+    """The reader whose files a folder has; of data sets that only photos' names tell, that which
+    most of them follow.
 
     Sub-folders are clips where the photos of one are numbered through, or where there are videos.
     Doubtful ones are read as a plain folder: taking classes for clips would pair strangers.
@@ -95,18 +105,35 @@ def guess_reader(folder: Path) -> str:
         "multipie": ["session01/multiview", "data/session01/multiview"],
         "photoface": ["PhotofaceDB"],
         "mmi": ["Sessions"],
+        "affectnet": ["Manually_Annotated_Images", "Manually_Annotated", "train_set/annotations"],
+        "sfew": ["Train/Train_Aligned_Faces", "Train_Aligned_Faces", "Train/Angry"],
+        "ckplus": ["cohn-kanade-images", "extended-cohn-kanade-images", "Emotion_labels"],
+        "ckplus-pairs": ["pairs.csv"],
     }
     for name, marked in marks.items():
         if any((folder / mark).exists() for mark in marked):
+            return name
+    for name, index in {"augmented": augmented, "frame-sets": frame_sets}.items():
+        if _first_line(folder / index.INDEX) == ",".join(index.COLUMNS):
             return name
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if any(path.stem == f"{path.parent.name}_0001" for path in files):
         return "lfw"
     photos = [path for path in files if is_photo(path.name)]
+    for name, of_set in _NAMES.items():
+        if sum(of_set.fullmatch(path.stem) is not None for path in photos) > len(photos) / 2:
+            return name
     loose = any(path.parent == folder for path in photos)
     film = any(is_video(path.name) for path in files)
     first = [path.stem for path in photos if path.parent == photos[0].parent]
     return "clips" if not loose and (film or _numbered_through(first)) else "folder"
+
+
+def _first_line(table: Path) -> str:
+    if not table.is_file():
+        return ""
+    with open(table, encoding="utf-8", errors="replace") as file:
+        return file.readline().rstrip("\n")
 
 
 def _numbered_through(names: Sequence[str]) -> bool:

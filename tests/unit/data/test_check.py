@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facefactor.data.augmented import write_index
 from facefactor.data.check import check_folder, check_records, guess_reader
+from facefactor.data.frame_sets import write_rows
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.images import write_image
 
@@ -136,6 +138,18 @@ def test_a_broken_layout_is_a_report_that_says_why(tmp_path):
         (["someone/monday/frame1.png", "someone/monday/frame2.png"], "clips"),
         (["film.mp4"], "clips"),
         (["someone/1.jpg", "someone/3.jpg"], "folder"),
+        (["AF01/AF01ANS.JPG", "AF01/AF01AFHL.JPG"], "kdef"),
+        (["am05nes.png", "am05has.png", "notes.png"], "kdef"),
+        (["Rafd090_01_Caucasian_female_angry_frontal.jpg"], "rafd"),
+        (["yaleB01/yaleB01_P00A+000E+00.pgm", "yaleB01/yaleB01_P00_Ambient.pgm"], "cropped-yale"),
+        (["cohn-kanade-images/S005/001/S005_001_00000001.png"], "ckplus"),
+        (["anger/S010_004_00000017.png", "fear/S010_005_00000018.png"], "ckplus48"),
+        (["pairs.csv"], "ckplus-pairs"),
+        (["training.csv", "Manually_Annotated_Images/1/a.jpg"], "affectnet"),
+        (["train_set/annotations/0_exp.npy"], "affectnet"),
+        (["Train/Angry/a.png"], "sfew"),
+        (["index.csv", "about.json"], "folder"),
+        (["AF01ANS.JPG", "me.jpg", "you.jpg"], "folder"),
         (["anger/S010_004_17.png", "anger/S011_004_18.png"], "folder"),
         (["anger/one.png", "anger/two.png"], "folder"),
         (["x.jpg", "someone/1.jpg", "someone/2.jpg"], "folder"),
@@ -148,6 +162,13 @@ def test_the_reader_is_told_by_the_files(tmp_path, files, reader):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("")
     assert guess_reader(tmp_path) == reader
+
+
+def test_what_facefactor_wrote_is_told_by_its_table(tmp_path):
+    write_index(tmp_path, [])
+    assert guess_reader(tmp_path) == "augmented"
+    write_rows(tmp_path / "index.csv", [])
+    assert guess_reader(tmp_path) == "frame-sets"
 
 
 def test_unknown_reader_and_missing_folder(tmp_path):
