@@ -32,7 +32,7 @@ from facefactor.methods.nfgan.losses import (
 from facefactor.methods.nfgan.model import NFGAN
 from facefactor.methods.nfgan.networks import Decoder, Discriminator, Encoder
 from facefactor.methods.nfgan.recipe import PRESETS, build, load_instrument, stages
-from facefactor.methods.nfgan.training import NFGANStage, face_length
+from facefactor.methods.nfgan.training import NFGANStage, face_length, moved
 from facefactor.nn.schedules import Schedule
 from facefactor.perception.align import CROPS
 from facefactor.perception.lightcnn import LightCNN9
@@ -225,7 +225,9 @@ def tiny_stage(weights: Weights = EQUAL, colours: int = 3, **changes) -> NFGANSt
         nn.Conv2d(colours, 4, 8, 8, bias=False), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 2, 2)
     )
     model = NFGAN(encoder, decoder, colours)
-    settings = {"reading": None, "recognition": 0.0, "space": "pixels", "balance_steps": 0}
+    settings = {"space": "pixels", "shake": 0.0, "balance_steps": 0}
+    if "reading" not in changes:
+        settings |= {"reading": None, "recognition": 0.0}
     look = Instruments(TinyFeatures(), TinyRecogniser())
     stage = NFGANStage(
         model,
@@ -383,6 +385,30 @@ def test_identity_is_of_the_face_given_and_all_else_of_the_target():
     assert {n for n in before if before[n] != targets[n]} == {"feature", "pixel"}
 
 
+def test_faces_move_by_shares_of_pixels():
+    images = torch.arange(16.0).view(1, 1, 4, 4).repeat(2, 3, 1, 1)
+    right, up = moved(images, torch.tensor([[1.0, 0.0], [0.0, -0.5]]))
+    rows = torch.tensor([[0.0, 0, 1, 2], [4, 4, 5, 6], [8, 8, 9, 10], [12, 12, 13, 14]])
+    torch.testing.assert_close(right, rows.expand(3, 4, 4))
+    between = torch.tensor([2.0, 6, 10, 12])[:, None] + torch.arange(4.0)
+    torch.testing.assert_close(up, between.expand(3, 4, 4))
+
+
+def test_instruments_see_drawn_face_and_target_move_alike():
+    """What is drawn is compared with what is there on the target; symmetry and pixels do not
+    move."""
+    stage, batch = tiny_stage(shake=1.5), made_batch()
+    seen = stage.instruments.identity(batch.faces)
+    judged = stage.discriminator(batch.faces)
+    same = stage.generator_terms(batch.faces, seen, batch.faces, judged)
+    assert float(same["feature"]) < 1e-10 and float(same["identity"]) > 0
+    again = stage.generator_terms(batch.faces, seen, batch.targets, judged)
+    stage.shake = 0.0
+    still = stage.generator_terms(batch.faces, seen, batch.targets, judged)
+    assert {name for name in still if still[name] != again[name]} == {"feature", "identity"}
+    assert float(stage.generator_terms(batch.faces, seen, batch.faces, judged)["identity"]) == 0
+
+
 def test_symmetry_in_laplacian_space_forgives_light_from_one_side():
     ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
     only = Weights(0.0, 0.0, 0.0, 1.0, 0.0)
@@ -516,7 +542,7 @@ def test_small_looks_through_what_comes_with_the_package():
     assert (before.name, before.samples) == ("autoencoding", "labelled")
     assert (stage.name, stage.samples, stage.batch_size) == ("main", "normalized", 32)
     bare = replace(recipe, autoencoding_images=0)
-    assert [stage.name for stage in stages(bare, build(bare))] == ["main"]
+    assert [stage.steps > 0 for stage in stages(bare, build(bare))] == [False, True]
     look = stage.module().instruments
     faces = torch.rand(2, 3, 64, 64, requires_grad=True)
     maps = look.features(faces)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facefactor.losses.identity import cosine_distance
 from facefactor.losses.symmetry import laplacian, symmetry_loss
@@ -92,6 +93,7 @@ class NFGANStage(LightningModule):
         reading: see `reading_loss`; goes on as the stage before left it. None leaves that out.
         recognition: weight of that: of the loss itself, whatever `balance_steps` is.
         space: where L_sym compares.
+        shake: pixels, either way, by which the instruments see faces moved at random; 0 does not.
         balance_steps: 0: weights multiply terms, as printed. Else each term is first divided by the
             length of its gradient at the drawn face, as measured over so many first steps: weights
             are then those lengths, whatever the networks that the losses look through.
@@ -109,6 +111,7 @@ class NFGANStage(LightningModule):
         weights: Weights,
         recognition: float,
         space: Space,
+        shake: float,
         balance_steps: int,
         schedule: Schedule,
     ) -> None:
@@ -121,6 +124,7 @@ class NFGANStage(LightningModule):
         self.weights = weights
         self.recognition = recognition
         self.space = space
+        self.shake = shake
         self.balance_steps = balance_steps
         self.schedule = schedule
         # means over the steps measured, in the order of Weights; saved with a run's progress
@@ -185,6 +189,9 @@ class NFGANStage(LightningModule):
         look = self.instruments
         image_rgb, targets_rgb = _rgb(image), _rgb(targets)
         paired = len(targets)
+        if self.shake:  # else Dec draws grids for them that nobody would draw
+            by = self.shake * (2 * torch.rand(len(image), 2, device=image.device) - 1)
+            image_rgb, targets_rgb = moved(image_rgb, by), moved(targets_rgb, by[:paired])
         terms: dict[str, Callable[[], Tensor]] = {
             "feature": lambda: feature_loss(  # Eq. 2
                 look.features(image_rgb[:paired]), _unmoved(look.features, targets_rgb)
@@ -272,6 +279,15 @@ def reading_loss(reading: nn.Module, codes: Tensor, seen: Tensor) -> Tensor:
         seen: (N, D) the recogniser's codes.
     """
     return cosine_distance(reading(codes), seen)
+
+
+def moved(images: Tensor, by: Tensor) -> Tensor:
+    """Images (N, C, S, S) moved by `by`, (N, 2) pixels to the right and down; bilinear, what comes
+    in at an edge is the edge."""
+    still = torch.eye(2, device=images.device).expand(len(images), -1, -1)
+    back = -2 / images.shape[-1] * by[..., None]  # where each pixel comes from; the sides are 2
+    grid = F.affine_grid(torch.cat([still, back], dim=2), list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
 
 def face_length(slopes: Tensor) -> Tensor:
