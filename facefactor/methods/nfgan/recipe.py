@@ -74,8 +74,8 @@ _SMALL = replace(
     upsampling="nearest",  # Dec 106 M
     instrument="",  # 38 M
     recogniser="",  # 63 M; a step 1,300 M
-    # lengths of gradients at x~. At the weights of Enc and Dec those of pixels, which agree all over
-    # the face, come out ten times as long as the others: at 0.5 who it is was not learnt (README).
+    # Lengths of gradients at x~. At the weights of Enc and Dec those of pixels, which agree all
+    # over the face, are ten times as long as the others: at 0.5 little was learnt of who it is.
     weights=replace(_PAPER.weights, identity=3.0, pixel=0.1),
     recognition=1.0,  # else z tells little more of a stranger than pixels do
     shake=1.0,  # else what is drawn for the instruments alone is a grid
