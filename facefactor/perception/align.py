@@ -309,24 +309,25 @@ def to_image(face: Tensor) -> Image:
 
 
 def _match_colour(face: Image, like: Image, mask: Image) -> Image:
-    """`face` with the mean and spread, channel by channel, that `like` has under the mask, and with
-    colours that vary no more: in a black and white photo it is black and white."""
+    """`face` with the mean colour and the spread of lightness that `like` has under the mask, and
+    with colours that vary no more: in a black and white photo it is black and white."""
     weight = mask[..., None] / mask.sum()
 
-    def mean_and_spread(image: Image) -> tuple[Image, Image]:
+    def parts(image: Image) -> tuple[Image, Image, Image]:
+        """Mean, and what lightness and colours depart from it by."""
         mean = (weight * image).sum((0, 1))
-        return mean, np.sqrt((weight * (image - mean) ** 2).sum((0, 1)))
+        colours = _colours(image - mean)
+        return mean, image - mean - colours, colours
 
-    mean, spread = mean_and_spread(face)
-    wanted_mean, wanted_spread = mean_and_spread(like)
-    gain = np.clip(wanted_spread / np.maximum(spread, 1e-3), 0.5, 2)  # do not amplify flat faces
-    matched: Image = ((face - mean) * gain + wanted_mean).astype(np.float32)
+    def spread(departures: Image) -> float:
+        return max(float(np.sqrt((weight * departures**2).sum())), 1e-3)
 
-    colours = _colours(matched)
-    mean, spread = mean_and_spread(colours)
-    _, wanted_spread = mean_and_spread(_colours(like))
-    share = float(np.linalg.norm(wanted_spread)) / max(float(np.linalg.norm(spread)), 1e-3)
-    return matched - max(0.0, 1 - share) * (colours - mean)
+    _, light, colours = parts(face)
+    mean, wanted_light, wanted_colours = parts(like)
+    gain = np.clip(spread(wanted_light) / spread(light), 0.5, 2)  # do not amplify flat faces
+    share = min(1, spread(wanted_colours) / spread(colours))  # nor any colours
+    matched: Image = (mean + gain * light + share * colours).astype(np.float32)
+    return matched
 
 
 def _colours(image: Image) -> Image:

@@ -285,6 +285,24 @@ def test_without_reconstruction_the_colours_are_matched(portrait, placed):
     assert np.abs(colour(stamped) - colour(portrait)).max() > 0.05
 
 
+def test_contrast_is_matched_and_pale_colours_stay_pale(portrait, placed):
+    """Channels amplified each by its own gain would turn what is drawn beside the skin red."""
+    face, placement = placed
+    grey = face.mean(dim=1, keepdim=True)
+    drawn = 0.5 * grey + 0.25 + 0.25 * (face - grey)
+    after = cut(paste_back(portrait, placement, drawn), placement)
+    mask = torch.from_numpy(feathered_mask(64) == 1)
+
+    def spreads(faces):
+        light = faces.mean(dim=1, keepdim=True)
+        return light[0, 0][mask].std(), (faces - light)[0][:, mask].std(dim=1).norm()
+
+    light, colours = spreads(after)
+    wanted, full = spreads(face)
+    assert float(light / wanted) == pytest.approx(1, abs=0.05)
+    assert float(colours / full) == pytest.approx(0.25, abs=0.06)  # bytes are rounded and cut
+
+
 def pale(faces: torch.Tensor) -> torch.Tensor:
     """Drawn with half of the colour, and a little green."""
     grey = faces.mean(dim=1, keepdim=True)
