@@ -392,6 +392,9 @@ def test_faces_move_by_shares_of_pixels():
     torch.testing.assert_close(right, rows.expand(3, 4, 4))
     between = torch.tensor([2.0, 6, 10, 12])[:, None] + torch.arange(4.0)
     torch.testing.assert_close(up, between.expand(3, 4, 4))
+    faces, by = torch.rand(2, 3, 64, 64), torch.tensor([[0.3, -0.7], [0.9, 0.2]])
+    with torch.autocast("cpu", torch.bfloat16):  # as trained: positions are not rounded to 8 bits
+        torch.testing.assert_close(moved(faces, by), moved(faces.double(), by.double()).float())
 
 
 def test_instruments_see_drawn_face_and_target_move_alike():

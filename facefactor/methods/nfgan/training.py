@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from facefactor.geometry.flow import warp
 from facefactor.losses.identity import cosine_distance
 from facefactor.losses.symmetry import laplacian, symmetry_loss
 from facefactor.methods.nfgan.instruments import Instruments
@@ -284,10 +284,9 @@ def reading_loss(reading: nn.Module, codes: Tensor, seen: Tensor) -> Tensor:
 def moved(images: Tensor, by: Tensor) -> Tensor:
     """Images (N, C, S, S) moved by `by`, (N, 2) pixels to the right and down; bilinear, what comes
     in at an edge is the edge."""
-    still = torch.eye(2, device=images.device).expand(len(images), -1, -1)
-    back = -2 / images.shape[-1] * by[..., None]  # where each pixel comes from; the sides are 2
-    grid = F.affine_grid(torch.cat([still, back], dim=2), list(images.shape), align_corners=False)
-    return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    size = images.shape[-1]
+    flow = -2 / (size - 1) * by  # where each pixel comes from; from first to last they are 2 apart
+    return warp(images, flow[..., None, None].expand(-1, -1, size, size), padding="border")
 
 
 def face_length(slopes: Tensor) -> Tensor:
