@@ -46,6 +46,9 @@ class FacePairs(Dataset[Tensor]):
         records: N of them; `clip`, else `subject`, says which photos show one person, so the names
             of several data sets must not be confusable.
         strangers: pair each face with any other face instead (stage 2 of FaceCycle).
+        clip_share: of pairs, these are two frames of one clip, or two photos of a person taken from
+            straight ahead by somebody who says so (KDEF), where there are any: what differs is the
+            expression. 0 gives them no preference.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class FacePairs(Dataset[Tensor]):
         seed: int,
         flip_probability: float = 0.5,
         strangers: bool = False,
+        clip_share: float = 0.0,
     ) -> None:
         if len(faces) < 2:
             raise ValueError(f"{len(faces)} faces are too few to train on; at least 2 are needed")
@@ -65,6 +69,13 @@ class FacePairs(Dataset[Tensor]):
         self.flip_probability = flip_probability
         self.strangers = strangers
         self.partners = _photos_of_same_person(records)
+        filmed = [
+            row
+            for row, record in enumerate(records)
+            if len(self.partners[row]) and (record.clip or record.frontal)
+        ]
+        self.filmed = np.array(filmed, np.int64)
+        self.clip_share = clip_share if filmed else 0.0
         self.move = RandomAffine(
             degrees=3, translate=(0.02, 0.02), scale=(0.95, 1.05), padding_mode="border"
         )
@@ -80,7 +91,8 @@ class FacePairs(Dataset[Tensor]):
 
     def _pair(self, draw: np.random.Generator) -> NDArray[np.uint8]:
         """(2, S, S, 3) uint8."""
-        first = int(draw.integers(len(self.faces)))
+        filmed = bool(self.clip_share) and draw.random() < self.clip_share
+        first = int(draw.choice(self.filmed) if filmed else draw.integers(len(self.faces)))
         face = self.faces[first]
         mirrored = draw.random() < 0.5
         others = self.partners[first]
@@ -88,7 +100,7 @@ class FacePairs(Dataset[Tensor]):
             other = self.faces[
                 (first + 1 + int(draw.integers(len(self.faces) - 1))) % len(self.faces)
             ]
-        elif len(others) > 0 and draw.random() >= self.flip_probability:
+        elif len(others) > 0 and (filmed or draw.random() >= self.flip_probability):
             other = match_colour(self.faces[others[int(draw.integers(len(others)))]], face)
             if draw.random() < 0.5:
                 other = other[:, ::-1]

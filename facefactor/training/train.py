@@ -172,10 +172,10 @@ def train(
         if stage.samples == "neutralised":
             assert neutrals is not None
             return neutralised_samples(neutrals, renderer, stage.batch_size, seed, recipe)
-        strangers = stage.samples == "faces"
-        return FacePairs(
-            known.faces, known.records, stage.batch_size // 2, seed, strangers=strangers
-        )
+        pairs = stage.batch_size // 2
+        if stage.samples == "faces":
+            return FacePairs(known.faces, known.records, pairs, seed, strangers=True)
+        return FacePairs(known.faces, known.records, pairs, seed, clip_share=recipe.clip_share)
 
     def watch(stage: Stage, start: int) -> list[Callback]:
         watchers: list[Callback] = []

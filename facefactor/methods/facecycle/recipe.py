@@ -59,6 +59,8 @@ class Recipe:
     expression_betas: tuple[float, float]
     identity_betas: tuple[float, float]
     drop_at: float  # share of a stage after which its learning rate falls to a tenth
+    # of the pairs of stage 1, at least: photos of one clip or session, only the expression differs
+    clip_share: float = 0.0
     code_size: int = 256
     image_size: int = 64
     contrast: Contrast = Contrast(images=0, keys=0)  # of the paper's baseline MoCo
@@ -180,6 +182,7 @@ _SMALL = replace(
         equivariance=100.0,
     ),
     identity=replace(_CODE_IDENTITY, gram=0.05, identity_perceptual=0.5),
+    clip_share=0.25,  # else pairs of CelebA, taken years apart, say little of what an expression is
     motion_images=300_000,
     expression_images=200_000,
     identity_images=100_000,

@@ -51,6 +51,22 @@ def test_strangers_are_never_the_same_photo():
         assert pair[0].min() != pair[1].min()
 
 
+def test_clips_have_their_share_of_pairs_and_are_paired_with_themselves(monkeypatch):
+    monkeypatch.setattr("facefactor.data.samples.match_colour", lambda photo, _: photo)
+    faces, records = faces_of("a", "a", "b", "b", "c", "d", "d")
+    records[0] = replace(records[0], clip="k")  # a clip of one frame has no pair to give
+    records[2:5] = (replace(record, frontal=True) for record in records[2:5])  # c is alone
+    records[5:] = (replace(record, clip="d1") for record in records[5:])
+    pairs = FacePairs(faces, records, 1, seed=0, flip_probability=1.0, clip_share=0.75)
+    assert pairs.filmed.tolist() == [2, 3, 5, 6]
+    drawn = [pairs._pair(np.random.default_rng(s)).min(axis=(1, 2, 3)) // 10 for s in range(400)]
+    real = [(a, b) for a, b in drawn if a != b]  # else a mirror image, as `flip_probability` says
+    assert set(real) == {(2, 3), (3, 2), (5, 6), (6, 5)}
+    assert abs(len(real) / 400 - 0.75) < 0.07
+    without = FacePairs(faces[:2], records[:2], 4, seed=3, clip_share=0.5)[0]  # none to prefer
+    assert torch.equal(without, FacePairs(faces[:2], records[:2], 4, seed=3)[0])
+
+
 def test_each_face_is_deformed_by_its_own_smooth_motion():
     torch.manual_seed(0)
     ramp = torch.linspace(0, 1, 64).expand(64, 1, 64, 64)
