@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 
 from facefactor.data import augmented, frame_sets
+from facefactor.data.ckplus import ckplus_name
+from facefactor.data.cropped_yale import cropped_yale_name
 from facefactor.data.listing import existing_folder, is_photo, is_video
+from facefactor.data.named_photos import kdef_name
+from facefactor.data.rafd import rafd_name
 from facefactor.data.readers import READERS
 from facefactor.data.records import DataError, FaceRecord
 from facefactor.files import file_hash
@@ -81,11 +85,11 @@ def check_folder(
     return check_records(records, top, name, progress)
 
 
-_NAMES = {  # the stem of every photo; CFEED's numbers might be anybody's
-    "kdef": re.compile(r"[ABab][FMfm]\d\d[A-Za-z]{2}(FL|HL|S|HR|FR|fl|hl|s|hr|fr)"),
-    "rafd": re.compile(r"Rafd\d{3}_\d\d_.+"),
-    "cropped-yale": re.compile(r"yaleB\d\d_P00.+"),
-    "ckplus48": re.compile(r"S\d{3}_\d{3}_\d{8}"),
+_NAMED: dict[str, Callable[[Path], object]] = {  # CFEED's numbers might be anybody's
+    "kdef": kdef_name,
+    "rafd": rafd_name,
+    "cropped-yale": cropped_yale_name,
+    "ckplus48": ckplus_name,
 }
 
 
@@ -120,13 +124,21 @@ def guess_reader(folder: Path) -> str:
     if any(path.stem == f"{path.parent.name}_0001" for path in files):
         return "lfw"
     photos = [path for path in files if is_photo(path.name)]
-    for name, of_set in _NAMES.items():
-        if sum(of_set.fullmatch(path.stem) is not None for path in photos) > len(photos) / 2:
+    for name, read_name in _NAMED.items():
+        if sum(_is_read_by(read_name, path) for path in photos) > len(photos) / 2:
             return name
     loose = any(path.parent == folder for path in photos)
     film = any(is_video(path.name) for path in files)
     first = [path.stem for path in photos if path.parent == photos[0].parent]
     return "clips" if not loose and (film or _numbered_through(first)) else "folder"
+
+
+def _is_read_by(read_name: Callable[[Path], object], path: Path) -> bool:
+    try:
+        read_name(path)
+    except DataError:
+        return False
+    return True
 
 
 def _first_line(table: Path) -> str:

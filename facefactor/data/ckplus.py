@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from facefactor.data.labels import csv_rows, expression_named
 from facefactor.data.listing import (
@@ -46,6 +47,23 @@ _CONTEMPT = (
 _FRAME = re.compile(r"(?P<subject>S\d{3})_(?P<sequence>\d{3})_\d{8}")
 
 
+class CkplusName(NamedTuple):
+    """What a file name of CK+ says."""
+
+    subject: str  # "S010"
+    clip: str  # its sequence, "S010_004"
+
+
+def ckplus_name(path: Path) -> CkplusName:
+    """Read a name like S010_004_00000017.png, or a label file's, which ends in _emotion; DataError
+    for any other."""
+    named = _FRAME.fullmatch(path.stem.removesuffix("_emotion"))
+    if named is None:
+        raise DataError(f"{path}: expected a name like S010_004_00000017; its subject is in doubt")
+    subject, sequence = named.group("subject", "sequence")
+    return CkplusName(subject, f"{subject}_{sequence}")
+
+
 def read_ckplus(folder: Path | str) -> list[FaceRecord]:
     """CK+ as released: `cohn-kanade-images/S005/001/*.png`, `Emotion/S005/001/*_emotion.txt`.
 
@@ -64,7 +82,7 @@ def read_ckplus(folder: Path | str) -> list[FaceRecord]:
         raise DataError(f"{emotions}: no label files S005/001/S005_001_00000011_emotion.txt in it")
     records = []
     for file in files:
-        subject, clip = _subject_and_clip(file, file.stem.removesuffix("_emotion"))
+        subject, clip = ckplus_name(file)
         sequence = images / subject / clip.removeprefix(f"{subject}_")
         if not sequence.is_dir():
             raise DataError(f"{file} labels {sequence}, which does not exist; unpack CK+ again")
@@ -92,7 +110,7 @@ def read_ckplus48(folder: Path | str) -> list[FaceRecord]:
     records = []
     for path in photos:
         expression = expression_named(path.parent.name, where=str(path.parent))
-        subject, clip = _subject_and_clip(path, path.stem)
+        subject, clip = ckplus_name(path)
         records.append(FaceRecord(path, subject, expression, points, clip=clip, frontal=True))
     return records
 
@@ -132,19 +150,11 @@ def read_ckplus_pairs(folder: Path | str) -> list[FaceRecord]:
     return records
 
 
-def _subject_and_clip(path: Path, stem: str) -> tuple[str, str]:
-    """("S010", "S010_004") of the name S010_004_00000017."""
-    named = _FRAME.fullmatch(stem)
-    if named is None:
-        raise DataError(f"{path}: expected a name like S010_004_00000017; its subject is in doubt")
-    return named["subject"], f"{named['subject']}_{named['sequence']}"
-
-
 def _frames(sequence: Path, clip: str) -> list[Path]:
     """The frames of a sequence in their order, two or more, all of it by name."""
     paths = sorted(path for path in sequence.iterdir() if is_photo(path.name))
     for path in paths:
-        if _subject_and_clip(path, path.stem)[1] != clip:
+        if ckplus_name(path).clip != clip:
             raise DataError(f"{path} belongs to another sequence than {clip}, by its name")
     if len(paths) < 2:
         raise DataError(

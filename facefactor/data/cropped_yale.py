@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from facefactor.data.listing import existing_folder, image_size, is_photo
 from facefactor.data.records import DataError, FaceRecord, Points
@@ -24,7 +25,29 @@ _YALE_168X192_PX: Points = tuple(
 )
 CROPPED_YALE_POINTS = {(126, 144): _YALE_126X144_PX, (168, 192): _YALE_168X192_PX}
 
-_NAME = re.compile(r"(?P<subject>yaleB\d\d)_P00A(?P<azimuth>[+-]\d{3})E(?P<elevation>[+-]\d\d)")
+_NAME = re.compile(
+    r"(?P<subject>yaleB\d\d)_P00(A(?P<azimuth>[+-]\d{3})E(?P<elevation>[+-]\d\d)|_Ambient)"
+)
+
+
+class CroppedYaleName(NamedTuple):
+    """What a file name of CroppedYale says."""
+
+    subject: str  # "yaleB01" to "yaleB39"
+    light: tuple[float, float] | None  # azimuth and elevation, degrees; None: the room's alone
+
+
+def cropped_yale_name(path: Path) -> CroppedYaleName:
+    """Read a name like yaleB01_P00A+000E+00.pgm or yaleB01_P00_Ambient.pgm; DataError for any
+    other."""
+    named = _NAME.fullmatch(path.stem)
+    if named is None:
+        raise DataError(
+            f"{path}: expected a name like yaleB01_P00A+000E+00 (azimuth and elevation of the "
+            "light in degrees)"
+        )
+    subject, azimuth, elevation = named.group("subject", "azimuth", "elevation")
+    return CroppedYaleName(subject, (float(azimuth), float(elevation)) if azimuth else None)
 
 
 def read_cropped_yale(folder: Path | str) -> list[FaceRecord]:
@@ -42,16 +65,9 @@ def read_cropped_yale(folder: Path | str) -> list[FaceRecord]:
     points = CROPPED_YALE_POINTS.get(image_size(photos[0]))
     records = []
     for path in photos:
-        if path.stem.endswith("_P00_Ambient"):
-            continue
-        named = _NAME.fullmatch(path.stem)
-        if named is None:
-            raise DataError(
-                f"{path}: expected a name like yaleB01_P00A+000E+00 (azimuth and elevation of the "
-                "light in degrees)"
+        name = cropped_yale_name(path)
+        if name.light is not None:
+            records.append(
+                FaceRecord(path, name.subject, "neutral", points, frontal=True, light=name.light)
             )
-        light = float(named["azimuth"]), float(named["elevation"])
-        records.append(
-            FaceRecord(path, named["subject"], "neutral", points, frontal=True, light=light)
-        )
     return records

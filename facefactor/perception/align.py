@@ -316,8 +316,9 @@ def _match_colour(face: Image, like: Image, mask: Image) -> Image:
     def parts(image: Image) -> tuple[Image, Image, Image]:
         """Mean, and what lightness and colours depart from it by."""
         mean = (weight * image).sum((0, 1))
-        colours = _colours(image - mean)
-        return mean, image - mean - colours, colours
+        departures = image - mean
+        light = departures.mean(axis=2, keepdims=True)
+        return mean, light, departures - light
 
     def spread(departures: Image) -> float:
         return max(float(np.sqrt((weight * departures**2).sum())), 1e-3)
@@ -328,12 +329,6 @@ def _match_colour(face: Image, like: Image, mask: Image) -> Image:
     share = min(1, spread(wanted_colours) / spread(colours))  # nor any colours
     matched: Image = (mean + gain * light + share * colours).astype(np.float32)
     return matched
-
-
-def _colours(image: Image) -> Image:
-    """What is left of RGB without lightness, the mean over the three."""
-    colours: Image = image - image.mean(axis=2, keepdims=True)
-    return colours
 
 
 def palette(face: Image, like: Image, mask: Image) -> Callable[[Image], Image]:

@@ -232,16 +232,18 @@ def sole_run(out: Path) -> Iterator[None]:
         out: made if it is not there.
 
     Raises:
-        TrainingError: another process is at it.
+        TrainingError: another process is at it, or nothing can be written there.
     """
-    out.mkdir(parents=True, exist_ok=True)
     try:  # the system lets go of it however the process ends
+        out.mkdir(parents=True, exist_ok=True)
         held = FileLock(out / ".lock").acquire(blocking=False)
     except Timeout:
         raise TrainingError(
             f"{out}: another process is training into this folder; wait for it to end, or give "
             "another --out"
         ) from None
+    except OSError as error:  # a file of that name, no permission, a full disk
+        raise TrainingError(f"{out}: no folder to train into ({error.strerror})") from error
     with held:
         yield
 

@@ -325,6 +325,16 @@ def test_other_settings_are_refused_by_name(tmp_path):
         run(tmp_path, steps=2, learning_rate=2)
 
 
+def test_a_file_is_no_folder_to_train_into(tmp_path):
+    (tmp_path / "run").write_text("kept")
+    with (
+        pytest.raises(TrainingError, match="run: no folder to train into"),
+        sole_run(tmp_path / "run"),
+    ):
+        pass
+    assert (tmp_path / "run").read_text() == "kept"
+
+
 def test_two_processes_do_not_train_into_one_folder(tmp_path):
     where = f"Path({str(tmp_path / 'run')!r})"
     code = (
