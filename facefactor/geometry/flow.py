@@ -50,6 +50,19 @@ def warp(image: Tensor, flow: Tensor, padding: Padding = "zeros") -> Tensor:
         )
 
 
+def shift(images: Tensor, by: Tensor) -> Tensor:
+    """Images (N, C, S, S) moved by `by`, (N, 2) pixels to the right and down; bilinear, what comes
+    in at an edge is the edge."""
+    size = images.shape[-1]
+    flow = -2 / (size - 1) * by  # where each pixel comes from; from first to last they are 2 apart
+    return warp(images, flow[..., None, None].expand(-1, -1, size, size), padding="border")
+
+
+def random_shifts(images: Tensor, most: float) -> Tensor:
+    """For `shift`: (N, 2), uniform, up to `most` pixels either way."""
+    return most * (2 * torch.rand(len(images), 2, device=images.device) - 1)
+
+
 def resize_flow(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
     """The same motion at another resolution: (N, 2, *size). Units are normalised: no rescaling."""
     if tuple(flow.shape[-2:]) == tuple(size):

@@ -290,6 +290,21 @@ def test_objectives_have_their_own_terms(preset, trained):
     assert all(value >= 0 for value in terms.values())
 
 
+def test_the_instrument_sees_what_it_compares_moved_alike(trained):
+    """Equal images stay equal, and others are not compared at the same pixels twice."""
+    _, (_, expression, identity) = trained
+    for module in (expression(), identity()):
+        assert module.shake == 1.0
+        images, other = torch.rand(2, 2, 3, 64, 64)
+        same = module._instrument_terms(images, images, images, [images])
+        assert same and all(float(term) < 1e-5 for term in same.values())
+        one, two = (module._instrument_terms(images, other, images, [other]) for _ in range(2))
+        assert all(one[name] != two[name] for name in one)
+        module.shake = 0.0
+        one, two = (module._instrument_terms(images, other, images, [other]) for _ in range(2))
+        assert one == two
+
+
 def test_stage_1_terms_against_a_literal_reading(trained):
     """Two terms of the released objective, written out without the stage."""
     model, (_, expression, _) = trained

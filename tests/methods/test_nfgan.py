@@ -32,7 +32,7 @@ from facefactor.methods.nfgan.losses import (
 from facefactor.methods.nfgan.model import NFGAN
 from facefactor.methods.nfgan.networks import Decoder, Discriminator, Encoder
 from facefactor.methods.nfgan.recipe import PRESETS, build, load_instrument, stages
-from facefactor.methods.nfgan.training import NFGANStage, face_length, moved
+from facefactor.methods.nfgan.training import NFGANStage, face_length
 from facefactor.nn.schedules import Schedule
 from facefactor.perception.align import CROPS
 from facefactor.perception.lightcnn import LightCNN9
@@ -383,18 +383,6 @@ def test_identity_is_of_the_face_given_and_all_else_of_the_target():
     targets = stage.generator_terms(image, seen, other, judged)
     assert {n for n in before if before[n] != faces[n]} == {"identity"}
     assert {n for n in before if before[n] != targets[n]} == {"feature", "pixel"}
-
-
-def test_faces_move_by_shares_of_pixels():
-    images = torch.arange(16.0).view(1, 1, 4, 4).repeat(2, 3, 1, 1)
-    right, up = moved(images, torch.tensor([[1.0, 0.0], [0.0, -0.5]]))
-    rows = torch.tensor([[0.0, 0, 1, 2], [4, 4, 5, 6], [8, 8, 9, 10], [12, 12, 13, 14]])
-    torch.testing.assert_close(right, rows.expand(3, 4, 4))
-    between = torch.tensor([2.0, 6, 10, 12])[:, None] + torch.arange(4.0)
-    torch.testing.assert_close(up, between.expand(3, 4, 4))
-    faces, by = torch.rand(2, 3, 64, 64), torch.tensor([[0.3, -0.7], [0.9, 0.2]])
-    with torch.autocast("cpu", torch.bfloat16):  # as trained: positions are not rounded to 8 bits
-        torch.testing.assert_close(moved(faces, by), moved(faces.double(), by.double()).float())
 
 
 def test_instruments_see_drawn_face_and_target_move_alike():

@@ -48,6 +48,7 @@ class Recipe:
     instrument: str  # frozen network behind the perceptual terms
     expression: ExpressionWeights
     identity: IdentityWeights
+    shake: float  # pixels, either way, by which the instrument sees faces moved at random
     mean_from: Literal["swap", "batch_mean"]
     # schedule
     batch_size: int  # images a step; half as many pairs
@@ -108,6 +109,7 @@ _PAPER = Recipe(
         symmetry=0.0,
         margin=1.0,
     ),
+    shake=0.0,
     mean_from="swap",
     batch_size=32,
     motion_images=0,
@@ -174,7 +176,7 @@ _SMALL = replace(
         _CODE_EXPRESSION,
         reexpression=3.0,
         autoencoding=3.0,
-        gram=0.1,
+        gram=0.05,
         warped_gram=0.0,
         perceptual=0.5,
         coarse_cycle=2.0,
@@ -182,6 +184,7 @@ _SMALL = replace(
         equivariance=100.0,
     ),
     identity=replace(_CODE_IDENTITY, gram=0.05, identity_perceptual=0.5),
+    shake=1.0,  # what is drawn for an instrument of stride 2 that looks at fixed pixels is a grid
     clip_share=0.25,  # else pairs of CelebA, taken years apart, say little of what an expression is
     motion_images=300_000,
     expression_images=200_000,
@@ -292,12 +295,12 @@ def stages(recipe: Recipe, model: FaceCycle, instrument: nn.Module | None) -> li
     def expression() -> ExpressionStage:
         rate, betas = recipe.expression_rate, recipe.expression_betas
         dropping = schedule(rate, betas, recipe.expression_images, recipe.drop_at)
-        return ExpressionStage(model, seen, recipe.expression, dropping)
+        return ExpressionStage(model, seen, recipe.expression, dropping, recipe.shake)
 
     def identity() -> IdentityStage:
         rate, betas = recipe.identity_rate, recipe.identity_betas
         dropping = schedule(rate, betas, recipe.identity_images, recipe.drop_at)
-        return IdentityStage(model, seen, recipe.identity, recipe.mean_from, dropping)
+        return IdentityStage(model, seen, recipe.identity, recipe.mean_from, dropping, recipe.shake)
 
     batch = recipe.batch_size
     warm_up = [Stage("motion", motion, "pairs", recipe.motion_images, batch)]

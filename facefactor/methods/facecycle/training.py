@@ -20,6 +20,8 @@ from facefactor.geometry.flow import (
     folded_share,
     mirror_flow,
     random_flow,
+    random_shifts,
+    shift,
     warp,
 )
 from facefactor.losses.perceptual import gram_distance
@@ -66,13 +68,17 @@ class FaceCycleStage(LightningModule):
 
     Args:
         instrument: frozen network, faces in [0, 1] -> feature maps, for the perceptual terms.
+        shake: pixels, either way, by which it sees faces moved at random; 0 does not.
     """
 
-    def __init__(self, model: FaceCycle, instrument: nn.Module, schedule: Schedule) -> None:
+    def __init__(
+        self, model: FaceCycle, instrument: nn.Module, schedule: Schedule, shake: float = 0.0
+    ) -> None:
         super().__init__()
         self.model = model
         self.instrument = instrument
         self.schedule = schedule
+        self.shake = shake
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         trained = [weight for weight in self.parameters() if weight.requires_grad]
@@ -83,9 +89,10 @@ class FaceCycleStage(LightningModule):
         """Pairs (P, 2, 3, H, W) in [0, 1] -> network images (2P, 3, H, W), partners P apart."""
         return self.model.to_images(pairs.transpose(0, 1).flatten(0, 1))
 
-    def see(self, images: Tensor) -> list[Tensor]:
-        """Feature maps of network images through the instrument."""
-        return list(self.instrument(self.model.to_faces(images)))
+    def see(self, images: Tensor, by: Tensor) -> list[Tensor]:
+        """Feature maps of network images through the instrument, moved by `by` if it shakes."""
+        faces = self.model.to_faces(images)
+        return list(self.instrument(shift(faces, by) if self.shake else faces))
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """Log each (already weighted) term under its name and return their sum."""
@@ -195,8 +202,9 @@ class ExpressionStage(FaceCycleStage):
         instrument: nn.Module,
         weights: ExpressionWeights,
         schedule: Schedule,
+        shake: float = 0.0,
     ) -> None:
-        super().__init__(model, instrument, schedule)
+        super().__init__(model, instrument, schedule, shake)
         self.weights = weights
         model.requires_grad_(True)
         model.identity_encoder.requires_grad_(False)
@@ -237,17 +245,18 @@ class ExpressionStage(FaceCycleStage):
         weights = self.weights
         if not (weights.gram or weights.perceptual):
             return {}
+        by = random_shifts(images, self.shake)  # one for all that is compared
         with torch.no_grad():  # once a step: all comparisons share these
-            targets = self.see(images)
-        seen = self.see(redrawn)
+            targets = self.see(images, by)
+        seen = self.see(redrawn, by)
         terms = {}
         if weights.perceptual:
             terms["perceptual"] = weights.perceptual * perceptual_loss(seen, targets)
         if weights.gram:
-            distance = gram_distance(seen, targets) + gram_distance(self.see(neutral), targets)
+            distance = gram_distance(seen, targets) + gram_distance(self.see(neutral, by), targets)
             terms["gram"] = weights.gram * distance
         if weights.warped_gram:
-            distances = [gram_distance(self.see(image), targets) for image in warped]
+            distances = [gram_distance(self.see(image, by), targets) for image in warped]
             terms["warped_gram"] = weights.warped_gram * torch.stack(distances).sum()
         return terms
 
@@ -267,8 +276,9 @@ class IdentityStage(FaceCycleStage):
         weights: IdentityWeights,
         mean_from: Literal["swap", "batch_mean"],
         schedule: Schedule,
+        shake: float = 0.0,
     ) -> None:
-        super().__init__(model, instrument, schedule)
+        super().__init__(model, instrument, schedule, shake)
         self.weights = weights
         self.mean_from = mean_from
         # also out of training mode: no noise in the neutral faces this stage learns from
@@ -314,16 +324,17 @@ class IdentityStage(FaceCycleStage):
     ) -> dict[str, Tensor]:
         weights = self.weights
         terms = {}
+        by = random_shifts(images, self.shake)
         if weights.identity_perceptual:
             with torch.no_grad():
-                person = self.see(neutral)
-            distance = perceptual_loss(self.see(rebuilt), person)
+                person = self.see(neutral, by)
+            distance = perceptual_loss(self.see(rebuilt, by), person)
             terms["identity_perceptual"] = weights.identity_perceptual * distance
         if weights.gram:
             with torch.no_grad():
-                targets = self.see(images)
-            distance = torch.stack([gram_distance(self.see(x), targets) for x in others]).sum()
-            terms["gram"] = weights.gram * distance
+                targets = self.see(images, by)
+            distances = [gram_distance(self.see(image, by), targets) for image in others]
+            terms["gram"] = weights.gram * torch.stack(distances).sum()
         return terms
 
     @torch.no_grad()

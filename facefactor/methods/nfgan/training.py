@@ -15,7 +15,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from facefactor.geometry.flow import warp
+from facefactor.geometry.flow import random_shifts, shift
 from facefactor.losses.identity import cosine_distance
 from facefactor.losses.symmetry import laplacian, symmetry_loss
 from facefactor.methods.nfgan.instruments import Instruments
@@ -190,8 +190,8 @@ class NFGANStage(LightningModule):
         image_rgb, targets_rgb = _rgb(image), _rgb(targets)
         paired = len(targets)
         if self.shake:  # else Dec draws grids for them that nobody would draw
-            by = self.shake * (2 * torch.rand(len(image), 2, device=image.device) - 1)
-            image_rgb, targets_rgb = moved(image_rgb, by), moved(targets_rgb, by[:paired])
+            by = random_shifts(image, self.shake)
+            image_rgb, targets_rgb = shift(image_rgb, by), shift(targets_rgb, by[:paired])
         terms: dict[str, Callable[[], Tensor]] = {
             "feature": lambda: feature_loss(  # Eq. 2
                 look.features(image_rgb[:paired]), _unmoved(look.features, targets_rgb)
@@ -279,14 +279,6 @@ def reading_loss(reading: nn.Module, codes: Tensor, seen: Tensor) -> Tensor:
         seen: (N, D) the recogniser's codes.
     """
     return cosine_distance(reading(codes), seen)
-
-
-def moved(images: Tensor, by: Tensor) -> Tensor:
-    """Images (N, C, S, S) moved by `by`, (N, 2) pixels to the right and down; bilinear, what comes
-    in at an edge is the edge."""
-    size = images.shape[-1]
-    flow = -2 / (size - 1) * by  # where each pixel comes from; from first to last they are 2 apart
-    return warp(images, flow[..., None, None].expand(-1, -1, size, size), padding="border")
 
 
 def face_length(slopes: Tensor) -> Tensor:

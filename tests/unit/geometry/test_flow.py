@@ -15,7 +15,9 @@ from facefactor.geometry.flow import (
     invert_flow,
     mirror_flow,
     random_flow,
+    random_shifts,
     resize_flow,
+    shift,
     warp,
 )
 
@@ -176,3 +178,22 @@ def test_warp_gradient():
     image = torch.rand(1, 2, 5, 5, dtype=torch.float64, requires_grad=True)
     flow = (torch.rand(1, 2, 5, 5, dtype=torch.float64) * 0.13 + 0.07).requires_grad_()
     assert torch.autograd.gradcheck(warp, (image, flow))
+
+
+def test_faces_move_by_shares_of_pixels():
+    images = torch.arange(16.0).view(1, 1, 4, 4).repeat(2, 3, 1, 1)
+    right, up = shift(images, torch.tensor([[1.0, 0.0], [0.0, -0.5]]))
+    rows = torch.tensor([[0.0, 0, 1, 2], [4, 4, 5, 6], [8, 8, 9, 10], [12, 12, 13, 14]])
+    torch.testing.assert_close(right, rows.expand(3, 4, 4))
+    between = torch.tensor([2.0, 6, 10, 12])[:, None] + torch.arange(4.0)
+    torch.testing.assert_close(up, between.expand(3, 4, 4))
+    faces, by = torch.rand(2, 3, 64, 64), torch.tensor([[0.3, -0.7], [0.9, 0.2]])
+    with torch.autocast("cpu", torch.bfloat16):  # as trained: positions are not rounded to 8 bits
+        torch.testing.assert_close(shift(faces, by), shift(faces.double(), by.double()).float())
+
+
+def test_random_shifts_reach_as_far_as_they_may_either_way():
+    torch.manual_seed(0)
+    by = random_shifts(torch.zeros(4000, 1, 2, 2), most=1.5)
+    assert by.shape == (4000, 2) and by.abs().max() <= 1.5
+    assert by.min() < -1.49 and by.max() > 1.49 and by.mean().abs() < 0.05
