@@ -48,7 +48,6 @@ class Recipe:
     instrument: str  # frozen network behind the perceptual terms
     expression: ExpressionWeights
     identity: IdentityWeights
-    shake: float  # pixels, either way, by which the instrument sees faces moved at random
     mean_from: Literal["swap", "batch_mean"]
     # schedule
     batch_size: int  # images a step; half as many pairs
@@ -62,6 +61,7 @@ class Recipe:
     drop_at: float  # share of a stage after which its learning rate falls to a tenth
     # of the pairs of stage 1, at least: photos of one clip or session, only the expression differs
     clip_share: float = 0.0
+    shake: float = 0.0  # pixels, either way, by which the instrument sees faces moved at random
     code_size: int = 256
     image_size: int = 64
     contrast: Contrast = Contrast(images=0, keys=0)  # of the paper's baseline MoCo
@@ -109,7 +109,6 @@ _PAPER = Recipe(
         symmetry=0.0,
         margin=1.0,
     ),
-    shake=0.0,
     mean_from="swap",
     batch_size=32,
     motion_images=0,
