@@ -49,6 +49,7 @@ def weights(tmp_path_factory):
 
 def test_probes_of_code_and_map_with_their_floors(rafdb, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(probes, "_EPOCHS", 5)
+    monkeypatch.setattr(probes, "_STRENGTHS", (1e-3, 1e-2))
     tables = evaluate(
         weights,
         ["expression-probe", "expression-map-probe", "motion"],
