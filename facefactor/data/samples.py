@@ -47,8 +47,8 @@ class FacePairs(Dataset[Tensor]):
             of several data sets must not be confusable.
         strangers: pair each face with any other face instead (stage 2 of FaceCycle).
         clip_share: of pairs, these are two frames of one clip, or two photos of a person taken from
-            straight ahead by somebody who says so (KDEF), where there are any: what differs is the
-            expression. 0 gives them no preference.
+            straight ahead by somebody who says so (KDEF) and does not vary the light (Yale), where
+            there are any: what differs is the expression. 0 gives them no preference.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class FacePairs(Dataset[Tensor]):
         filmed = [
             row
             for row, record in enumerate(records)
-            if len(self.partners[row]) and (record.clip or record.frontal)
+            if len(self.partners[row]) and (record.clip or (record.frontal and not record.light))
         ]
         self.filmed = np.array(filmed, np.int64)
         self.clip_share = clip_share if filmed else 0.0

@@ -53,10 +53,11 @@ def test_strangers_are_never_the_same_photo():
 
 def test_clips_have_their_share_of_pairs_and_are_paired_with_themselves(monkeypatch):
     monkeypatch.setattr("facefactor.data.samples.match_colour", lambda photo, _: photo)
-    faces, records = faces_of("a", "a", "b", "b", "c", "d", "d")
+    faces, records = faces_of("a", "a", "b", "b", "c", "d", "d", "e", "e")
+    records[7:] = (replace(record, frontal=True, light=(0, 90)) for record in records[7:])
     records[0] = replace(records[0], clip="k")  # a clip of one frame has no pair to give
     records[2:5] = (replace(record, frontal=True) for record in records[2:5])  # c is alone
-    records[5:] = (replace(record, clip="d1") for record in records[5:])
+    records[5:7] = (replace(record, clip="d1") for record in records[5:7])
     pairs = FacePairs(faces, records, 1, seed=0, flip_probability=1.0, clip_share=0.75)
     assert pairs.filmed.tolist() == [2, 3, 5, 6]
     drawn = [pairs._pair(np.random.default_rng(s)).min(axis=(1, 2, 3)) // 10 for s in range(400)]
