@@ -24,7 +24,7 @@ def find_expressions(
         faces: (N, S, S, 3).
         records: N of them.
     """
-    places = [_place(record) for record in records]
+    places = [place_of(record) for record in records]
     there: defaultdict[tuple[str, str] | None, defaultdict[str, list[int]]]
     there = defaultdict(lambda: defaultdict(list))
     for row, (record, place) in enumerate(zip(records, places, strict=True)):
@@ -36,7 +36,7 @@ def find_expressions(
     ]
 
 
-def _place(record: FaceRecord) -> tuple[str, str] | None:
+def place_of(record: FaceRecord) -> tuple[str, str] | None:
     """What photos share that differ in nothing but the expression; None if that is not known."""
     if record.clip is not None:
         return ("clip", record.clip)

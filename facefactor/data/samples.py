@@ -7,7 +7,7 @@ batch of step 1,000 is drawn afresh from its number.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 
 from facefactor.data.colour import match_colour
 from facefactor.data.records import FaceRecord
+from facefactor.data.same_session import place_of
 from facefactor.factors import EXPRESSIONS
 from facefactor.geometry.flow import random_flow, warp
 from facefactor.geometry.landmarks import mirror_landmarks
@@ -68,14 +69,10 @@ class FacePairs(Dataset[Tensor]):
         self.seed = seed
         self.flip_probability = flip_probability
         self.strangers = strangers
-        self.partners = _photos_of_same_person(records)
-        filmed = [
-            row
-            for row, record in enumerate(records)
-            if len(self.partners[row]) and (record.clip or (record.frontal and not record.light))
-        ]
-        self.filmed = np.array(filmed, np.int64)
-        self.clip_share = clip_share if filmed else 0.0
+        self.partners = _others_of_same([record.clip or record.subject for record in records])
+        self.takes = _others_of_same([None if r.light else place_of(r) for r in records])
+        self.filmed = np.flatnonzero([len(others) > 0 for others in self.takes])
+        self.clip_share = clip_share if len(self.filmed) else 0.0
         self.move = RandomAffine(
             degrees=3, translate=(0.02, 0.02), scale=(0.95, 1.05), padding_mode="border"
         )
@@ -95,7 +92,7 @@ class FacePairs(Dataset[Tensor]):
         first = int(draw.choice(self.filmed) if filmed else draw.integers(len(self.faces)))
         face = self.faces[first]
         mirrored = draw.random() < 0.5
-        others = self.partners[first]
+        others = (self.takes if filmed else self.partners)[first]
         if self.strangers:
             other = self.faces[
                 (first + 1 + int(draw.integers(len(self.faces) - 1))) % len(self.faces)
@@ -277,10 +274,9 @@ def deform(faces: Tensor) -> Tensor:
     return warp(faces, flow, padding="border")
 
 
-def _photos_of_same_person(records: Sequence[FaceRecord]) -> list[NDArray[np.int64]]:
-    """For each record, the indices of the other photos of its clip, or of its subject."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    names = [record.clip or record.subject for record in records]
+def _others_of_same(names: Sequence[Hashable | None]) -> list[NDArray[np.int64]]:
+    """For each name, the positions of the others that equal it; of None there are none."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
     for index, name in enumerate(names):
         if name:
             groups[name].append(index)

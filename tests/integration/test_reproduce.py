@@ -240,6 +240,7 @@ def test_processes_give_the_same_and_speed_is_measured_last_and_here(rafdb, tmp_
     folders = (("rafdb", rafdb),)
     runs = [
         Run(model, "speed"),
+        Run(model, "leakage", folders),
         Run(model, "verification", folders),  # fails: it wants pairs
         Run(model, "recognition", folders),
     ]
@@ -247,9 +248,9 @@ def test_processes_give_the_same_and_speed_is_measured_last_and_here(rafdb, tmp_
     kept, failed = measure_all(
         runs, 0, tmp_path / "two", progress=lambda *at: steps.append(at), workers=2
     )
-    assert [run.protocol for run in kept] == ["speed", "recognition"]
+    assert [run.protocol for run in kept] == ["speed", "leakage", "recognition"]
     assert [run.protocol for run in failed] == ["verification"]
-    assert steps == [(done, 3) for done in range(4)]
+    assert steps == [(done, 4) for done in range(5)]
     alone, _ = measure_all(runs, 0, tmp_path / "one", workers=1)
     for run in runs[1:]:
         if run in kept:

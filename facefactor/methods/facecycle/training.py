@@ -202,7 +202,7 @@ class ExpressionStage(FaceCycleStage):
         instrument: nn.Module,
         weights: ExpressionWeights,
         schedule: Schedule,
-        shake: float = 0.0,
+        shake: float,
     ) -> None:
         super().__init__(model, instrument, schedule, shake)
         self.weights = weights
@@ -276,7 +276,7 @@ class IdentityStage(FaceCycleStage):
         weights: IdentityWeights,
         mean_from: Literal["swap", "batch_mean"],
         schedule: Schedule,
-        shake: float = 0.0,
+        shake: float,
     ) -> None:
         super().__init__(model, instrument, schedule, shake)
         self.weights = weights

@@ -57,6 +57,8 @@ def test_clips_have_their_share_of_pairs_and_are_paired_with_themselves(monkeypa
     records[7:] = (replace(record, frontal=True, light=(0, 90)) for record in records[7:])
     records[0] = replace(records[0], clip="k")  # a clip of one frame has no pair to give
     records[2:5] = (replace(record, frontal=True) for record in records[2:5])  # c is alone
+    faces, records = np.append(faces, faces[:1] + 90, axis=0), [*records, replace(records[3])]
+    records[9] = replace(records[9], frontal=False)  # b from the side: no other take
     records[5:7] = (replace(record, clip="d1") for record in records[5:7])
     pairs = FacePairs(faces, records, 1, seed=0, flip_probability=1.0, clip_share=0.75)
     assert pairs.filmed.tolist() == [2, 3, 5, 6]
